@@ -1,0 +1,58 @@
+//! Backends: one array indexed by backend id; a change of state or of next hop is one write.
+
+use super::{abi, address::Address};
+
+/// Whether a backend takes new flows.
+pub mod backend_state {
+    /// The slot is unused: flows that still name it choose again or end.
+    pub const ABSENT: u8 = 0;
+    /// Takes new flows.
+    pub const UP: u8 = 1;
+    /// Keeps its flows, takes no new ones (drained or unhealthy).
+    pub const CLOSED: u8 = 2;
+}
+
+/// How a packet leaves towards a backend.
+pub mod way {
+    /// Let the host's stack route it: slow, always correct.
+    pub const STACK: u8 = 0;
+    /// `bpf_redirect_peer` into the network namespace behind the host-side veth `ifindex` (TC);
+    /// XDP redirects to the same interface.
+    pub const PEER: u8 = 1;
+    /// Out of `ifindex` with the MAC addresses of the entry.
+    pub const LINK: u8 = 2;
+}
+
+abi! {
+    /// A server behind one or more services. Index of the array: the backend id, from 1.
+    pub struct Backend: 48 {
+        /// Where it listens.
+        pub address: Address,
+        /// Port, network byte order.
+        pub port: u16,
+        /// One of [`backend_state`].
+        pub state: u8,
+        /// One of [`way`].
+        pub way: u8,
+        /// Distinguishes successive uses of one id: an old flow never reaches a new backend.
+        pub generation: u32,
+        /// Relative capacity, at least 1; used where a policy compares sampled backends.
+        pub capacity: u32,
+        /// The interface of the way out; 0 with [`way::STACK`].
+        pub ifindex: u32,
+        /// Next hop's MAC address.
+        pub dst_mac: [u8; 6],
+        /// MAC address of the way out.
+        pub src_mac: [u8; 6],
+        /// MTU of the way out, 0 if unknown.
+        pub mtu: u32,
+    }
+}
+
+abi! {
+    /// Live load of a backend, shared by all CPUs, changed when flows start and end only.
+    pub struct BackendLoad: 8 {
+        /// Open flows.
+        pub flows: u64,
+    }
+}

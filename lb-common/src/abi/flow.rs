@@ -1,0 +1,102 @@
+//! Flows: the 5-tuple as seen on the wire, and what is remembered of it (conntrack).
+
+use super::{abi, address::Address};
+
+abi! {
+    /// An IPv4 flow: key of `CONNS4` and `EMBRYOS4`.
+    #[derive(PartialOrd, Ord, Hash)]
+    pub struct FlowKey4: 16 {
+        /// Source address as on the wire.
+        pub source: u32,
+        /// Destination address as on the wire.
+        pub destination: u32,
+        /// Source port, network byte order.
+        pub source_port: u16,
+        /// Destination port, network byte order.
+        pub destination_port: u16,
+        /// IP protocol number.
+        pub protocol: u32,
+    }
+}
+
+abi! {
+    /// An IPv6 flow: key of `CONNS6` and `EMBRYOS6`.
+    #[derive(PartialOrd, Ord, Hash)]
+    pub struct FlowKey6: 40 {
+        /// Source address as on the wire.
+        pub source: Address,
+        /// Destination address as on the wire.
+        pub destination: Address,
+        /// Source port, network byte order.
+        pub source_port: u16,
+        /// Destination port, network byte order.
+        pub destination_port: u16,
+        /// IP protocol number.
+        pub protocol: u32,
+    }
+}
+
+/// Which way the packets of an entry go: [`Conn::kind`].
+pub mod conn_kind {
+    /// From the client to the VIP: the destination is rewritten to the backend.
+    pub const FORWARD: u8 = 0;
+    /// From the backend to the client: the source is rewritten to the VIP.
+    pub const REPLY: u8 = 1;
+}
+
+/// How far a flow has come: [`Conn::state`].
+pub mod conn_state {
+    /// First packet seen.
+    pub const NEW: u8 = 0;
+    /// Both sides have spoken (TCP: past the handshake; UDP: answered).
+    pub const ESTABLISHED: u8 = 1;
+    /// The client has sent FIN.
+    pub const FIN_CLIENT: u8 = 2;
+    /// The backend has sent FIN.
+    pub const FIN_BACKEND: u8 = 3;
+    /// Both have sent FIN: only late acknowledgements follow.
+    pub const CLOSED: u8 = 4;
+}
+
+/// Bits of [`Conn::flags`].
+pub mod conn_flag {
+    /// The backend is its own client: the source is rewritten as well (hairpin).
+    pub const HAIRPIN: u16 = 1;
+}
+
+abi! {
+    /// What is remembered of one direction of a flow. The forward and the reply entry share no
+    /// bytes; each holds all that its packets need.
+    pub struct Conn: 64 {
+        /// Forward: the backend's address. Reply: the VIP.
+        pub address: Address,
+        /// Forward: the backend's port. Reply: the service's port. Network byte order.
+        pub port: u16,
+        /// One of [`conn_kind`].
+        pub kind: u8,
+        /// One of [`conn_state`].
+        pub state: u8,
+        /// Backend id.
+        pub backend: u32,
+        /// Generation of the backend when the flow began.
+        pub generation: u32,
+        /// Service id.
+        pub service: u32,
+        /// Jiffies of the last packet.
+        pub last_seen: u32,
+        /// Interface on which the client's packets arrive; 0: replies go to the stack.
+        pub client_ifindex: u32,
+        /// MAC address the client's packets come from.
+        pub client_mac: [u8; 6],
+        /// MAC address the client's packets are sent to.
+        pub local_mac: [u8; 6],
+        /// Bits of [`conn_flag`].
+        pub flags: u16,
+        /// Always 0.
+        pub zero: u16,
+        /// Jiffies of the first packet.
+        pub created: u32,
+        /// Always 0.
+        pub zero2: u32,
+    }
+}

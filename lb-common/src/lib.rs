@@ -1,0 +1,14 @@
+//! What Weir's kernel side and user side agree on, and the whole packet logic.
+//!
+//! The crate has no allocator, no floats, no system calls: the same code runs inside the kernel
+//! (`lb-ebpf`), in plain `cargo test`, and behind `weir simulate` and `weir explain`.
+//! Dependencies run one way: `wire <- packet <- pipeline -> tables`, `abi` under all of them.
+#![cfg_attr(not(test), no_std)]
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
+
+pub mod abi;
+pub mod maps;
+
+pub mod pipeline;
+
+

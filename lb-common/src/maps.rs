@@ -1,0 +1,95 @@
+//! Every map once: name, kind, key and value size, default capacity.
+
+use core::mem::size_of;
+
+use crate::abi::{
+    backend::{Backend, BackendLoad},
+    flow::{Conn, FlowKey4, FlowKey6},
+    service::{
+        Affinity, AffinityKey, Cursor, ListenKey, Page, PortSet, RangeKey, Service, SourceKey,
+    },
+    settings::Settings,
+    stats::Traffic,
+    trace::Trace,
+};
+use crate::pipeline::verdict::Reason;
+
+/// The kinds of map in use, with the kernel's `enum bpf_map_type` numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Kind {
+    /// `BPF_MAP_TYPE_HASH`
+    Hash = 1,
+    /// `BPF_MAP_TYPE_ARRAY`
+    Array = 2,
+    /// `BPF_MAP_TYPE_PERCPU_ARRAY`
+    PerCpuArray = 6,
+    /// `BPF_MAP_TYPE_LRU_HASH`
+    LruHash = 9,
+    /// `BPF_MAP_TYPE_LPM_TRIE`
+    LpmTrie = 11,
+}
+
+/// One map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MapSpec {
+    /// Name in the object, and of the pin.
+    pub name: &'static str,
+    /// Kind.
+    pub kind: Kind,
+    /// Size of a key, with the prefix length of a trie.
+    pub key_size: usize,
+    /// Size of a value.
+    pub value_size: usize,
+    /// Elements unless the configuration says otherwise.
+    pub capacity: u32,
+}
+
+const fn spec<K, V>(name: &'static str, kind: Kind, capacity: u32) -> MapSpec {
+    let prefix = if matches!(kind, Kind::LpmTrie) { 4 } else { 0 };
+    let (key_size, value_size) = (size_of::<K>() + prefix, size_of::<V>());
+    MapSpec { name, kind, key_size, value_size, capacity }
+}
+
+/// Services a host can hold unless configured otherwise; ids run from 1.
+pub const SERVICES_MAX: u32 = 4_096;
+/// Backends a host can hold unless configured otherwise; ids run from 1.
+pub const BACKENDS_MAX: u32 = 16_384;
+/// Flow entries of a family (two a flow) unless configured otherwise.
+pub const CONNS_MAX: u32 = 262_144;
+/// Flow entries of a family before the handshake ends.
+pub const EMBRYOS_MAX: u32 = 32_768;
+/// Slot-table pages unless configured otherwise: 1 KiB each.
+pub const PAGES_MAX: u32 = 8_192;
+/// Listen addresses.
+pub const LISTENS_MAX: u32 = 16_384;
+/// Prefixes of port ranges; a range is at most 30 of them.
+pub const RANGES_MAX: u32 = 16_384;
+/// Prefixes of all source allow lists.
+pub const SOURCES_MAX: u32 = 65_536;
+/// Clients whose affinity is remembered.
+pub const AFFINITIES_MAX: u32 = 65_536;
+
+/// All maps of the object.
+pub const MAPS: [MapSpec; 17] = [
+    spec::<u32, Settings>("SETTINGS", Kind::Array, 1),
+    spec::<u32, PortSet>("PORTS", Kind::Array, 2),
+    spec::<FlowKey4, Conn>("CONNS4", Kind::LruHash, CONNS_MAX),
+    spec::<FlowKey6, Conn>("CONNS6", Kind::LruHash, CONNS_MAX),
+    spec::<FlowKey4, Conn>("EMBRYOS4", Kind::LruHash, EMBRYOS_MAX),
+    spec::<FlowKey6, Conn>("EMBRYOS6", Kind::LruHash, EMBRYOS_MAX),
+    spec::<ListenKey, Service>("LISTEN", Kind::Hash, LISTENS_MAX),
+    spec::<RangeKey, Service>("LISTEN_RANGE", Kind::LpmTrie, RANGES_MAX),
+    spec::<u32, Page>("PAGES", Kind::Array, PAGES_MAX),
+    spec::<u32, Cursor>("CURSORS", Kind::Array, SERVICES_MAX),
+    spec::<SourceKey, u32>("SOURCES", Kind::LpmTrie, SOURCES_MAX),
+    spec::<AffinityKey, Affinity>("AFFINITY", Kind::LruHash, AFFINITIES_MAX),
+    spec::<u32, Backend>("BACKENDS", Kind::Array, BACKENDS_MAX),
+    spec::<u32, BackendLoad>("BACKEND_LOAD", Kind::Array, BACKENDS_MAX),
+    spec::<u32, Traffic>("SERVICE_STATS", Kind::PerCpuArray, SERVICES_MAX),
+    spec::<u32, Traffic>("BACKEND_STATS", Kind::PerCpuArray, BACKENDS_MAX),
+    spec::<u32, u64>("REASONS", Kind::PerCpuArray, Reason::COUNT as u32),
+];
+
+/// The map that only test runs write.
+pub const TRACE: MapSpec = spec::<u32, Trace>("TRACE", Kind::Array, 1);

@@ -1,0 +1,2 @@
+//! The balancer.
+pub mod verdict;

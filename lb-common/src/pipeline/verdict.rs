@@ -1,0 +1,132 @@
+//! Every way out of the pipeline has a name; one exhaustive match says what the kernel does.
+
+macro_rules! reasons {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $number:literal $name:literal $class:ident,)+) => {
+        /// Why the pipeline ended. The number is the index of the counter in `REASONS`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u8)]
+        pub enum Reason { $($(#[doc = $doc])+ $variant = $number,)+ }
+
+        impl Reason {
+            /// All reasons, in the order of their numbers.
+            pub const ALL: [Self; [$($number),+].len()] = [$(Self::$variant),+];
+            /// How many reasons there are.
+            pub const COUNT: usize = Self::ALL.len();
+
+            /// The name in `simulate`, `explain` and the metrics.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name),+ }
+            }
+
+            /// What the kernel does with such a packet.
+            #[must_use]
+            pub const fn class(self) -> Class {
+                match self { $(Self::$variant => Class::$class),+ }
+            }
+
+            /// What it means, as said in the documentation.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($doc),+)),+ }
+            }
+        }
+    };
+}
+
+/// What happens to a packet, without where it goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Rewritten and sent on its way.
+    Forward,
+    /// Left as it came, for the host's stack.
+    Pass,
+    /// Dropped.
+    Drop,
+}
+
+reasons! {
+    /// A client's packet went to its backend.
+    Forwarded = 0 "forwarded" Forward,
+    /// A backend's packet went back to its client, from the VIP.
+    Replied = 1 "replied" Forward,
+    /// Neither IPv4 nor IPv6.
+    NotIp = 2 "not-ip" Pass,
+    /// Neither TCP nor UDP.
+    NotTransport = 3 "not-transport" Pass,
+    /// ICMP or ICMPv6.
+    Icmp = 4 "icmp" Pass,
+    /// The headers end before the packet's own lengths say so, or contradict each other.
+    Malformed = 5 "malformed" Pass,
+    /// A fragment: its ports are not known.
+    Fragment = 6 "fragment" Pass,
+    /// More extension headers or tags than are looked through.
+    TooManyHeaders = 7 "too-many-headers" Pass,
+    /// No service listens on this port, no backend answers from it.
+    NotService = 8 "not-service" Pass,
+    /// The port is known, the address is not; or an unknown flow from a backend's port.
+    NoListener = 9 "no-listener" Pass,
+    /// TTL or hop limit at its end: the stack answers.
+    HopLimit = 10 "hop-limit" Pass,
+    /// A reply whose flow has ended; its entry is removed.
+    StaleReply = 11 "stale-reply" Pass,
+    /// The client's address is not in the service's allow list.
+    SourceDenied = 12 "source-denied" Drop,
+    /// The service has no backend that takes new flows.
+    NoBackend = 13 "no-backend" Drop,
+    /// The flow's backend is gone, and the flow cannot move.
+    BackendGone = 14 "backend-gone" Drop,
+    /// A flow could not be recorded; replies would not find their way.
+    TableFull = 15 "table-full" Drop,
+    /// A table lacks what another one names: an update in progress.
+    TableFault = 16 "table-fault" Drop,
+    /// The packet could not be written to.
+    RewriteFailed = 17 "rewrite-failed" Drop,
+}
+
+/// Where a packet goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// To the host's stack.
+    Pass,
+    /// Nowhere.
+    Drop,
+    /// Out of the interface it came in by.
+    Transmit,
+    /// Out of another interface.
+    Redirect {
+        /// The interface.
+        ifindex: u32,
+    },
+    /// Into the network namespace behind a veth (TC); the veth itself (XDP).
+    RedirectPeer {
+        /// The host-side veth.
+        ifindex: u32,
+    },
+}
+
+/// The outcome of the pipeline for one packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Why.
+    pub reason: Reason,
+    /// What.
+    pub action: Action,
+    /// Service id, 0 if none.
+    pub service: u32,
+    /// Backend id, 0 if none.
+    pub backend: u32,
+}
+
+impl Verdict {
+    /// The verdict of a reason that ends without a way out.
+    #[inline]
+    #[must_use]
+    pub const fn ended(reason: Reason) -> Self {
+        let action = match reason.class() {
+            Class::Forward | Class::Pass => Action::Pass,
+            Class::Drop => Action::Drop,
+        };
+        Self { reason, action, service: 0, backend: 0 }
+    }
+}

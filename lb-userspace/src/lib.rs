@@ -1,0 +1,3 @@
+//! Weir's user side: configuration, health, reconcile, the maps, the daemon and the command line.
+
+pub mod model;

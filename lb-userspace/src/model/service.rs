@@ -1,0 +1,144 @@
+//! Services and their backends.
+
+use std::{fmt, time::Duration};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::{HealthCheck, Listen, endpoint::Endpoint};
+
+/// Name of a service: 1 to 63 of `a-z 0-9 - _ .`, beginning with a letter or digit.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct ServiceName(String);
+
+impl ServiceName {
+    /// `None` if the name breaks the rule above.
+    #[must_use]
+    pub fn new(name: &str) -> Option<Self> {
+        let first_ok = name.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
+        let rest_ok =
+            name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.'));
+        (first_ok && rest_ok && name.len() <= 63).then(|| Self(name.to_owned()))
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ServiceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A share of the traffic relative to the service's other backends, 0 to [`Weight::MAX`];
+/// 0 takes no new flows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Weight(u16);
+
+impl Weight {
+    /// Largest weight.
+    pub const MAX: u16 = 1000;
+    /// The weight of a backend that names none.
+    pub const DEFAULT: Self = Self(1);
+
+    /// `None` above [`Weight::MAX`].
+    #[must_use]
+    pub const fn new(weight: u16) -> Option<Self> {
+        if weight > Self::MAX { None } else { Some(Self(weight)) }
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn get(self) -> u16 {
+        self.0
+    }
+}
+
+/// How a service chooses the backend of a new flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Policy {
+    /// The backend with the smallest (flows + 1) / weight: shortest expected delay (SED).
+    ShortestDelay,
+    /// Consistent hashing of the flow, by weight (Maglev).
+    Maglev,
+    /// Consistent hashing of the client address, by weight.
+    SourceHash,
+    /// Backends in turn.
+    RoundRobin,
+    /// Backends in turn, as often as their weights say, evenly interleaved.
+    WeightedRoundRobin,
+    /// At random, by weight.
+    Random,
+    /// The backend with the fewest flows, ties to the first one.
+    LeastConnections,
+    /// The backend with the fewest flows relative to its weight.
+    WeightedLeastConnections,
+    /// The less loaded of two backends drawn at random by weight (power of two choices).
+    P2c,
+}
+
+impl Policy {
+    /// All policies, in the order of the documentation.
+    pub const ALL: [Self; 9] = [
+        Self::ShortestDelay,
+        Self::Maglev,
+        Self::SourceHash,
+        Self::RoundRobin,
+        Self::WeightedRoundRobin,
+        Self::Random,
+        Self::LeastConnections,
+        Self::WeightedLeastConnections,
+        Self::P2c,
+    ];
+
+    /// The name in `weir.yaml`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ShortestDelay => "shortest-delay",
+            Self::Maglev => "maglev",
+            Self::SourceHash => "source-hash",
+            Self::RoundRobin => "round-robin",
+            Self::WeightedRoundRobin => "weighted-round-robin",
+            Self::Random => "random",
+            Self::LeastConnections => "least-connections",
+            Self::WeightedLeastConnections => "weighted-least-connections",
+            Self::P2c => "p2c",
+        }
+    }
+}
+
+/// A backend as one service names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BackendSpec {
+    /// Where it serves.
+    pub endpoint: Endpoint,
+    /// Its configured weight in this service.
+    pub weight: Weight,
+}
+
+/// A service as configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Unique name.
+    pub name: ServiceName,
+    /// What it listens on, at least one, all of one protocol.
+    pub listens: Vec<Listen>,
+    /// How it chooses.
+    pub policy: Policy,
+    /// Its backends, in the order of the configuration, each endpoint once.
+    pub backends: Vec<BackendSpec>,
+    /// Active health check.
+    pub health: Option<HealthCheck>,
+    /// How long a client address keeps its backend.
+    pub affinity: Option<Duration>,
+    /// Who may connect; empty: everybody.
+    pub sources: Vec<IpNet>,
+}
