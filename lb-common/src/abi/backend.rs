@@ -44,8 +44,8 @@ abi! {
         pub dst_mac: [u8; 6],
         /// MAC address of the way out.
         pub src_mac: [u8; 6],
-        /// MTU of the way out, 0 if unknown.
-        pub mtu: u32,
+        /// IP protocol number it serves; with address and port its identity.
+        pub protocol: u32,
     }
 }
 

@@ -64,11 +64,11 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             tcp_new: Duration::from_secs(30),
-            tcp_established: Duration::from_secs(2 * 3600),
-            tcp_half_closed: Duration::from_secs(120),
+            tcp_established: Duration::from_hours(2),
+            tcp_half_closed: Duration::from_mins(2),
             tcp_closed: Duration::from_secs(10),
             udp_new: Duration::from_secs(30),
-            udp_established: Duration::from_secs(180),
+            udp_established: Duration::from_mins(3),
         }
     }
 }
@@ -133,4 +133,6 @@ pub struct Config {
     pub limits: Limits,
     /// Hairpin addresses.
     pub hairpin: Hairpin,
+    /// How long a removed backend keeps its flows.
+    pub drain: Duration,
 }
