@@ -8,8 +8,10 @@ pub mod backend_state {
     pub const ABSENT: u8 = 0;
     /// Takes new flows.
     pub const UP: u8 = 1;
-    /// Keeps its flows, takes no new ones (drained or unhealthy).
+    /// Drained: keeps its flows, takes no new ones.
     pub const CLOSED: u8 = 2;
+    /// Fails its probes: takes no new flows, keeps its TCP flows; UDP flows choose again.
+    pub const DOWN: u8 = 3;
 }
 
 /// How a packet leaves towards a backend.

@@ -100,3 +100,73 @@ abi! {
         pub zero2: u32,
     }
 }
+
+/// An entry inside a flow table, where other CPUs change it too.
+///
+/// Reads go through a short-lived shared reference, writes through the cell; no reference to the
+/// whole lives across a write. Fields are single words, and no two of them have to agree.
+#[repr(transparent)]
+#[derive(Debug)]
+pub struct SharedConn(core::cell::UnsafeCell<Conn>);
+
+impl SharedConn {
+    /// Wraps an entry.
+    #[must_use]
+    pub const fn new(conn: Conn) -> Self {
+        Self(core::cell::UnsafeCell::new(conn))
+    }
+
+    /// Marks the entry as used at `now`.
+    #[inline]
+    pub fn touch(&self, now: u32) {
+        // SAFETY: no reference into the cell outlives the expression that made it.
+        unsafe { (*self.0.get()).last_seen = now };
+    }
+
+    /// Moves the entry to another [`conn_state`].
+    #[inline]
+    pub fn set_state(&self, state: u8, now: u32) {
+        // SAFETY: as above.
+        let conn = unsafe { &mut *self.0.get() };
+        conn.state = state;
+        conn.last_seen = now;
+    }
+
+    /// Remembers where the client's packets come from.
+    #[inline]
+    pub fn set_client(&self, client: &Client) {
+        // SAFETY: as above.
+        let conn = unsafe { &mut *self.0.get() };
+        conn.client_ifindex = client.ifindex;
+        conn.client_mac = client.mac;
+        conn.local_mac = client.local_mac;
+    }
+
+    /// Replaces the whole entry.
+    #[inline]
+    pub fn replace(&self, conn: &Conn) {
+        // SAFETY: as above.
+        unsafe { *self.0.get() = *conn };
+    }
+}
+
+impl core::ops::Deref for SharedConn {
+    type Target = Conn;
+
+    #[inline]
+    fn deref(&self) -> &Conn {
+        // SAFETY: callers read a field and let go before anything is written.
+        unsafe { &*self.0.get() }
+    }
+}
+
+/// Where a client's packets come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// Interface; 0 where replies must go through the stack.
+    pub ifindex: u32,
+    /// The client's (or its router's) MAC address.
+    pub mac: [u8; 6],
+    /// The MAC address it sends to.
+    pub local_mac: [u8; 6],
+}

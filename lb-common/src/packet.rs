@@ -1,0 +1,220 @@
+//! Packets: headers by offset, and the rewrite, decided first and applied last.
+
+use crate::{
+    abi::address::Address,
+    wire::{
+        Ethernet, Ipv4Hdr, Ipv6Hdr, Tcp, UdpHdr, Wire, checksum, load_v6, load16, load32, protocol,
+        store_v6, store16, store32,
+    },
+};
+
+/// Where the headers of a packet lie, and what the pipeline needs of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Headers {
+    /// Offset of the IP header.
+    pub l3: usize,
+    /// Offset of the TCP or UDP header.
+    pub l4: usize,
+    /// IPv6 rather than IPv4.
+    pub v6: bool,
+    /// The frame carries a VLAN tag.
+    pub tagged: bool,
+    /// [`protocol::TCP`] or [`protocol::UDP`].
+    pub protocol: u8,
+    /// TTL or hop limit.
+    pub hop_limit: u8,
+    /// TCP flags; 0 for UDP.
+    pub tcp_flags: u8,
+    /// Source port, network byte order.
+    pub source_port: u16,
+    /// Destination port, network byte order.
+    pub destination_port: u16,
+}
+
+/// MAC addresses of an outgoing frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Macs {
+    /// Destination.
+    pub destination: [u8; 6],
+    /// Source.
+    pub source: [u8; 6],
+}
+
+/// A rewrite as a value: the addresses and ports that the packet leaves with. The hop limit goes
+/// down by one and the checksums follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rewrite {
+    /// Where the headers lie.
+    pub headers: Headers,
+    /// New source address.
+    pub source: Address,
+    /// New destination address.
+    pub destination: Address,
+    /// New source port, network byte order.
+    pub source_port: u16,
+    /// New destination port, network byte order.
+    pub destination_port: u16,
+    /// New MAC addresses; `None` leaves them to the stack.
+    pub macs: Option<Macs>,
+}
+
+/// What a rewrite changed, for the checksum of the transport header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delta {
+    /// Sum over the addresses: part of the pseudo header.
+    pub addresses: u64,
+    /// Sum over the ports.
+    pub ports: u64,
+}
+
+/// A frame, in the kernel or in a byte slice.
+pub trait Packet {
+    /// The header of type `T` at `offset`, if the frame reaches that far.
+    fn header<T: Wire>(&self, offset: usize) -> Option<&T>;
+    /// The same, writable.
+    fn header_mut<T: Wire>(&mut self, offset: usize) -> Option<&mut T>;
+    /// Length of the frame.
+    fn length(&self) -> u32;
+    /// The interface it came in by.
+    fn ingress(&self) -> u32;
+    /// Whether it carries a VLAN tag outside its bytes.
+    fn tagged_outside(&self) -> bool;
+    /// Performs a rewrite; `None` if the packet cannot be written to.
+    fn apply(&mut self, rewrite: &Rewrite) -> Option<()>;
+}
+
+/// Writes the MAC addresses of a rewrite.
+#[inline]
+pub fn write_macs<P: Packet>(packet: &mut P, macs: &Macs) -> Option<()> {
+    let ethernet = packet.header_mut::<Ethernet>(0)?;
+    ethernet.destination = macs.destination;
+    ethernet.source = macs.source;
+    Some(())
+}
+
+/// Writes addresses and hop limit of a rewrite into the IP header; returns what the addresses
+/// add to the pseudo header's sum.
+#[inline]
+pub fn write_network<P: Packet>(packet: &mut P, rewrite: &Rewrite) -> Option<u64> {
+    if rewrite.headers.v6 { write_ipv6(packet, rewrite) } else { write_ipv4(packet, rewrite) }
+}
+
+#[inline]
+fn write_ipv4<P: Packet>(packet: &mut P, rewrite: &Rewrite) -> Option<u64> {
+    let ip = packet.header_mut::<Ipv4Hdr>(rewrite.headers.l3)?;
+    let (source, destination) = (rewrite.source.v4_word(), rewrite.destination.v4_word());
+    let addresses = checksum::difference(load32(&ip.src_addr), source)
+        + checksum::difference(load32(&ip.dst_addr), destination);
+    // TTL is the upper byte of a 16-bit word in network order: the word goes down by 0x0100.
+    let hop = checksum::difference(u32::from(0x0100_u16.to_be()), 0);
+    ip.ttl = ip.ttl.wrapping_sub(1);
+    let check = checksum::update(load16(&ip.check), addresses + hop);
+    store16(&mut ip.check, check);
+    store32(&mut ip.src_addr, source);
+    store32(&mut ip.dst_addr, destination);
+    Some(addresses)
+}
+
+#[inline]
+fn write_ipv6<P: Packet>(packet: &mut P, rewrite: &Rewrite) -> Option<u64> {
+    let ip = packet.header_mut::<Ipv6Hdr>(rewrite.headers.l3)?;
+    let addresses = difference_v6(load_v6(&ip.src_addr), rewrite.source.words)
+        + difference_v6(load_v6(&ip.dst_addr), rewrite.destination.words);
+    ip.hop_limit = ip.hop_limit.wrapping_sub(1);
+    store_v6(&mut ip.src_addr, rewrite.source.words);
+    store_v6(&mut ip.dst_addr, rewrite.destination.words);
+    Some(addresses)
+}
+
+#[inline]
+fn difference_v6(old: [u32; 4], new: [u32; 4]) -> u64 {
+    let [oa, ob, oc, od] = old;
+    let [na, nb, nc, nd] = new;
+    checksum::difference(oa, na)
+        + checksum::difference(ob, nb)
+        + checksum::difference(oc, nc)
+        + checksum::difference(od, nd)
+}
+
+/// Writes the ports of a rewrite; returns what they add to the checksum.
+#[inline]
+pub fn write_ports<P: Packet>(packet: &mut P, rewrite: &Rewrite) -> Option<u64> {
+    let headers = &rewrite.headers;
+    let delta =
+        checksum::difference(u32::from(headers.source_port), u32::from(rewrite.source_port))
+            + checksum::difference(
+                u32::from(headers.destination_port),
+                u32::from(rewrite.destination_port),
+            );
+    // TCP and UDP begin alike: source port, destination port.
+    let ports = packet.header_mut::<UdpHdr>(headers.l4)?;
+    store16(&mut ports.src, rewrite.source_port);
+    store16(&mut ports.dst, rewrite.destination_port);
+    Some(delta)
+}
+
+/// Writes the transport checksum in the packet itself: for frames whose checksum is complete.
+#[inline]
+pub fn write_checksum<P: Packet>(packet: &mut P, headers: &Headers, delta: Delta) -> Option<()> {
+    let sum = delta.addresses + delta.ports;
+    if headers.protocol == protocol::TCP {
+        let tcp = packet.header_mut::<Tcp>(headers.l4)?;
+        let check = checksum::update(load16(&tcp.checksum), sum);
+        store16(&mut tcp.checksum, check);
+    } else {
+        let udp = packet.header_mut::<UdpHdr>(headers.l4)?;
+        let check = checksum::update_udp(load16(&udp.check), sum);
+        store16(&mut udp.check, check);
+    }
+    Some(())
+}
+
+/// A whole rewrite of a frame whose checksums are complete: XDP and plain bytes.
+#[inline]
+pub fn apply_in_memory<P: Packet>(packet: &mut P, rewrite: &Rewrite) -> Option<()> {
+    if let Some(macs) = &rewrite.macs {
+        write_macs(packet, macs)?;
+    }
+    let addresses = write_network(packet, rewrite)?;
+    let ports = write_ports(packet, rewrite)?;
+    write_checksum(packet, &rewrite.headers, Delta { addresses, ports })
+}
+
+/// A frame in a byte slice: tests, fuzzing and `weir explain`.
+#[derive(Debug)]
+pub struct SlicePacket<'a> {
+    /// The frame.
+    pub bytes: &'a mut [u8],
+    /// The interface it pretends to come from.
+    pub ingress: u32,
+}
+
+impl Packet for SlicePacket<'_> {
+    fn header<T: Wire>(&self, offset: usize) -> Option<&T> {
+        let bytes = self.bytes.get(offset..offset.checked_add(size_of::<T>())?)?;
+        // SAFETY: `Wire` types accept any bytes at any alignment, and the slice is long enough.
+        Some(unsafe { &*bytes.as_ptr().cast::<T>() })
+    }
+
+    fn header_mut<T: Wire>(&mut self, offset: usize) -> Option<&mut T> {
+        let bytes = self.bytes.get_mut(offset..offset.checked_add(size_of::<T>())?)?;
+        // SAFETY: as above, and the borrow of the slice is exclusive.
+        Some(unsafe { &mut *bytes.as_mut_ptr().cast::<T>() })
+    }
+
+    fn length(&self) -> u32 {
+        u32::try_from(self.bytes.len()).unwrap_or(u32::MAX)
+    }
+
+    fn ingress(&self) -> u32 {
+        self.ingress
+    }
+
+    fn tagged_outside(&self) -> bool {
+        false
+    }
+
+    fn apply(&mut self, rewrite: &Rewrite) -> Option<()> {
+        apply_in_memory(self, rewrite)
+    }
+}

@@ -1,0 +1,200 @@
+//! The tables in plain memory.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
+
+use super::{Insert, Stage, Tables};
+use crate::{
+    abi::{
+        address::Address,
+        backend::Backend,
+        flow::{Conn, SharedConn},
+        service::{Affinity, AffinityKey, ListenKey, RangeKey, Service, SourceKey},
+        settings::Settings,
+        stats::Traffic,
+    },
+    pipeline::{
+        flow_key::FlowKey,
+        verdict::{Reason, Verdict},
+    },
+};
+
+/// A flow of either family: source, destination, source port, destination port, protocol.
+pub type Tuple = (Address, Address, u16, u16, u8);
+
+/// The tuple of a key.
+pub fn tuple<K: FlowKey>(key: &K) -> Tuple {
+    let (source_port, destination_port, protocol) = key.ports();
+    (key.source(), key.destination(), source_port, destination_port, protocol)
+}
+
+/// The tables in plain memory. Fields are open: tests and `weir explain` fill them.
+#[derive(Debug, Default)]
+pub struct MemoryTables {
+    /// `SETTINGS`
+    pub settings: Settings,
+    /// Destination ports of services by protocol, host byte order.
+    pub service_ports: BTreeSet<(u8, u16)>,
+    /// Source ports of backends by protocol, host byte order.
+    pub backend_ports: BTreeSet<(u8, u16)>,
+    /// `CONNS*` and `EMBRYOS*`
+    pub conns: RefCell<BTreeMap<(Stage, Tuple), Rc<SharedConn>>>,
+    /// Entries that `conns` may hold; 0 means no limit.
+    pub conns_max: usize,
+    /// `LISTEN`
+    pub listens: BTreeMap<ListenKey, Service>,
+    /// `LISTEN_RANGE`: prefix length and key.
+    pub ranges: BTreeMap<(u32, RangeKey), Service>,
+    /// `SOURCES`: prefix length and key.
+    pub sources: BTreeSet<(u32, SourceKey)>,
+    /// `AFFINITY`
+    pub affinities: RefCell<BTreeMap<AffinityKey, Affinity>>,
+    /// `PAGES`
+    pub pages: BTreeMap<u32, Vec<u32>>,
+    /// `CURSORS`
+    pub turns: RefCell<BTreeMap<u32, u64>>,
+    /// State of the random numbers.
+    pub seed: Cell<u32>,
+    /// `BACKENDS`
+    pub backends: BTreeMap<u32, Backend>,
+    /// `BACKEND_LOAD`
+    pub flows: RefCell<BTreeMap<u32, u64>>,
+    /// `REASONS`
+    pub reasons: RefCell<BTreeMap<Reason, u64>>,
+    /// `BACKEND_STATS`
+    pub backend_traffic: RefCell<BTreeMap<u32, Traffic>>,
+    /// `SERVICE_STATS`
+    pub service_traffic: RefCell<BTreeMap<u32, Traffic>>,
+}
+
+/// Whether the first `bits` bits of two byte strings agree.
+fn prefix_matches(a: &[u8], b: &[u8], bits: u32) -> bool {
+    (0..bits as usize).all(|bit| {
+        let of = |bytes: &[u8]| bytes.get(bit / 8).map(|byte| byte >> (7 - bit % 8) & 1);
+        of(a) == of(b)
+    })
+}
+
+impl Tables for MemoryTables {
+    type Entry<'a> = Rc<SharedConn>;
+
+    fn settings(&self) -> Option<&Settings> {
+        Some(&self.settings)
+    }
+
+    fn port_in_use(&self, protocol: u8, source: u16, destination: u16) -> bool {
+        self.service_ports.contains(&(protocol, u16::from_be(destination)))
+            || self.backend_ports.contains(&(protocol, u16::from_be(source)))
+    }
+
+    fn conn<K: FlowKey>(&self, stage: Stage, key: &K) -> Option<Rc<SharedConn>> {
+        self.conns.borrow().get(&(stage, tuple(key))).cloned()
+    }
+
+    fn insert_conn<K: FlowKey>(&self, stage: Stage, key: &K, conn: &Conn) -> Insert {
+        let mut conns = self.conns.borrow_mut();
+        if conns.contains_key(&(stage, tuple(key))) {
+            return Insert::Exists;
+        }
+        if self.conns_max != 0 && conns.len() >= self.conns_max {
+            return Insert::Failed;
+        }
+        conns.insert((stage, tuple(key)), Rc::new(SharedConn::new(*conn)));
+        Insert::Done
+    }
+
+    fn remove_conn<K: FlowKey>(&self, stage: Stage, key: &K) {
+        self.conns.borrow_mut().remove(&(stage, tuple(key)));
+    }
+
+    fn listen(&self, key: &ListenKey) -> Option<&Service> {
+        self.listens.get(key)
+    }
+
+    fn listen_range(&self, key: &RangeKey) -> Option<&Service> {
+        let matching = self.ranges.iter().filter(|((bits, prefix), _)| {
+            prefix_matches(bytemuck::bytes_of(prefix), bytemuck::bytes_of(key), *bits)
+        });
+        matching.max_by_key(|((bits, _), _)| *bits).map(|(_, service)| service)
+    }
+
+    fn source_allowed(&self, key: &SourceKey) -> bool {
+        self.sources.iter().any(|(bits, prefix)| {
+            prefix_matches(bytemuck::bytes_of(prefix), bytemuck::bytes_of(key), *bits)
+        })
+    }
+
+    fn affinity(&self, key: &AffinityKey) -> Option<Affinity> {
+        self.affinities.borrow().get(key).copied()
+    }
+
+    fn set_affinity(&self, key: &AffinityKey, value: &Affinity) {
+        self.affinities.borrow_mut().insert(*key, *value);
+    }
+
+    fn slot(&self, page: u32, slot: u32) -> Option<u32> {
+        self.pages.get(&page)?.get(slot as usize).copied()
+    }
+
+    fn turn(&self, service: u32) -> u64 {
+        let mut turns = self.turns.borrow_mut();
+        let turn = turns.entry(service).or_default();
+        *turn += 1;
+        *turn - 1
+    }
+
+    fn random(&self) -> u32 {
+        // xorshift32 (Marsaglia, "Xorshift RNGs", 2003); 0 is its only fixed point.
+        let mut state = self.seed.get().max(1);
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        self.seed.set(state);
+        state
+    }
+
+    fn backend(&self, id: u32) -> Option<&Backend> {
+        self.backends.get(&id)
+    }
+
+    fn flows(&self, backend: u32) -> u64 {
+        self.flows.borrow().get(&backend).copied().unwrap_or(0)
+    }
+
+    fn flow_begins(&self, service: u32, backend: u32) {
+        *self.flows.borrow_mut().entry(backend).or_default() += 1;
+        self.backend_traffic.borrow_mut().entry(backend).or_default().flows += 1;
+        self.service_traffic.borrow_mut().entry(service).or_default().flows += 1;
+    }
+
+    fn flow_ends(&self, backend: u32) {
+        let mut flows = self.flows.borrow_mut();
+        let open = flows.entry(backend).or_default();
+        *open = open.saturating_sub(1);
+    }
+
+    fn count(&self, verdict: &Verdict, length: u32) {
+        *self.reasons.borrow_mut().entry(verdict.reason).or_default() += 1;
+        for (map, id) in
+            [(&self.backend_traffic, verdict.backend), (&self.service_traffic, verdict.service)]
+        {
+            let mut traffic = map.borrow_mut();
+            match verdict.reason {
+                Reason::Forwarded => {
+                    let traffic = traffic.entry(id).or_default();
+                    traffic.packets_in += 1;
+                    traffic.bytes_in += u64::from(length);
+                }
+                Reason::Replied => {
+                    let traffic = traffic.entry(id).or_default();
+                    traffic.packets_out += 1;
+                    traffic.bytes_out += u64::from(length);
+                }
+                _ => {}
+            }
+        }
+    }
+}

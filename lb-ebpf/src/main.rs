@@ -1,0 +1,56 @@
+//! Weir's kernel side: entry points and adapters. Decisions are in `lb_common::pipeline`.
+#![no_std]
+#![no_main]
+#![allow(internal_features, reason = "BPF has atomics as intrinsics only")]
+#![feature(asm_experimental_arch, core_intrinsics)]
+
+mod maps;
+mod tables;
+mod tc;
+mod xdp;
+
+use aya_ebpf::{
+    helpers::bpf_jiffies64,
+    macros::{classifier, xdp},
+    programs::{TcContext, XdpContext},
+};
+
+/// The balancer on an XDP hook.
+#[xdp]
+pub fn weir_xdp(context: XdpContext) -> u32 {
+    xdp::run(&context)
+}
+
+/// The balancer on a TC hook.
+#[classifier]
+pub fn weir_tc(context: TcContext) -> i32 {
+    tc::run(context)
+}
+
+/// Writes the jiffies where the controller can read them; run by `BPF_PROG_TEST_RUN` only.
+#[classifier]
+pub fn weir_clock(_context: TcContext) -> i32 {
+    if let Some(clock) = maps::CLOCK.get_ptr_mut(0) {
+        // SAFETY: the pointer is to the element of the array.
+        unsafe { *clock = jiffies() };
+    }
+    0
+}
+
+/// The kernel's tick counter.
+#[inline]
+fn jiffies() -> u64 {
+    // SAFETY: the helper takes nothing and has no effect.
+    unsafe { bpf_jiffies64() }
+}
+
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo) -> ! {
+    // SAFETY: the verifier refuses a program in which this could be reached.
+    unsafe { core::hint::unreachable_unchecked() }
+}
+
+/// The helpers in use are for programs under the GPL.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 4] = *b"GPL\0";

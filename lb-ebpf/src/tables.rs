@@ -1,0 +1,250 @@
+//! The pipeline's tables in BPF maps: all map access, and all its `unsafe`, is here.
+
+use core::{
+    intrinsics::{AtomicOrdering, atomic_xadd},
+    ptr::read_volatile,
+};
+
+use aya_ebpf::{
+    bindings::BPF_NOEXIST,
+    helpers::bpf_get_prandom_u32,
+    maps::lpm_trie::Key,
+};
+use lb_common::{
+    abi::{
+        backend::Backend,
+        flow::{Conn, FlowKey4, FlowKey6, SharedConn},
+        service::{
+            Affinity, AffinityKey, ListenKey, PAGE_SLOTS, PORT_WORDS, RangeKey, Service, SourceKey,
+        },
+        settings::Settings,
+        stats::Traffic,
+        trace::Trace,
+    },
+    pipeline::{
+        flow_key::FlowKey,
+        verdict::{Action, Reason, Verdict},
+    },
+    tables::{Insert, Stage, Tables},
+    wire::protocol,
+};
+
+use crate::maps::{
+    AFFINITY, BACKEND_LOAD, BACKEND_STATS, BACKENDS, CONNS4, CONNS6, CURSORS, EMBRYOS4, EMBRYOS6,
+    LISTEN, LISTEN_RANGE, PAGES, PORTS, REASONS, SERVICE_STATS, SETTINGS, SOURCES, TRACE, trace_on,
+};
+
+/// The kernel's number for "is there already".
+const EEXIST: i32 = -17;
+
+/// The maps of this object.
+pub struct KernelTables;
+
+/// Adds to a counter that other CPUs change too.
+#[inline]
+fn add(counter: *mut u64, value: u64) -> u64 {
+    // SAFETY: the pointer is into a map element, 8-byte aligned.
+    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(counter, value) }
+}
+
+/// The key as the family it is of.
+#[inline]
+fn key4<K: FlowKey>(key: &K) -> &FlowKey4 {
+    // SAFETY: called for K = FlowKey4 only, which `K::V6` tells.
+    unsafe { &*core::ptr::from_ref(key).cast() }
+}
+
+#[inline]
+fn key6<K: FlowKey>(key: &K) -> &FlowKey6 {
+    // SAFETY: called for K = FlowKey6 only, which `K::V6` tells.
+    unsafe { &*core::ptr::from_ref(key).cast() }
+}
+
+impl Tables for KernelTables {
+    type Entry<'a> = &'a SharedConn;
+
+    #[inline]
+    fn settings(&self) -> Option<&Settings> {
+        SETTINGS.get(0)
+    }
+
+    #[inline]
+    fn port_in_use(&self, number: u8, source: u16, destination: u16) -> bool {
+        let Some(set) = PORTS.get(u32::from(number == protocol::UDP)) else { return false };
+        let (source, destination) = (u16::from_be(source), u16::from_be(destination));
+        let service = set.services[(destination >> 6) as usize & (PORT_WORDS - 1)];
+        let backend = set.backends[(source >> 6) as usize & (PORT_WORDS - 1)];
+        (service >> (destination & 63) | backend >> (source & 63)) & 1 != 0
+    }
+
+    #[inline]
+    fn conn<K: FlowKey>(&self, stage: Stage, key: &K) -> Option<&SharedConn> {
+        let conn = match (K::V6, stage) {
+            (false, Stage::Conn) => CONNS4.get_ptr(key4(key)),
+            (false, Stage::Embryo) => EMBRYOS4.get_ptr(key4(key)),
+            (true, Stage::Conn) => CONNS6.get_ptr(key6(key)),
+            (true, Stage::Embryo) => EMBRYOS6.get_ptr(key6(key)),
+        }?;
+        // SAFETY: the element lives until this program ends (RCU), and `SharedConn` is a cell
+        // around the very layout of the element.
+        Some(unsafe { &*conn.cast::<SharedConn>() })
+    }
+
+    #[inline]
+    fn insert_conn<K: FlowKey>(&self, stage: Stage, key: &K, conn: &Conn) -> Insert {
+        let flags = u64::from(BPF_NOEXIST);
+        let result = match (K::V6, stage) {
+            (false, Stage::Conn) => CONNS4.insert(key4(key), conn, flags),
+            (false, Stage::Embryo) => EMBRYOS4.insert(key4(key), conn, flags),
+            (true, Stage::Conn) => CONNS6.insert(key6(key), conn, flags),
+            (true, Stage::Embryo) => EMBRYOS6.insert(key6(key), conn, flags),
+        };
+        match result {
+            Ok(()) => Insert::Done,
+            Err(EEXIST) => Insert::Exists,
+            Err(_) => Insert::Failed,
+        }
+    }
+
+    #[inline]
+    fn remove_conn<K: FlowKey>(&self, stage: Stage, key: &K) {
+        // The entry may be gone already; that is as good.
+        let _ = match (K::V6, stage) {
+            (false, Stage::Conn) => CONNS4.remove(key4(key)),
+            (false, Stage::Embryo) => EMBRYOS4.remove(key4(key)),
+            (true, Stage::Conn) => CONNS6.remove(key6(key)),
+            (true, Stage::Embryo) => EMBRYOS6.remove(key6(key)),
+        };
+    }
+
+    #[inline]
+    fn listen(&self, key: &ListenKey) -> Option<&Service> {
+        // SAFETY: elements of this map are replaced, never written in place.
+        unsafe { LISTEN.get(key) }
+    }
+
+    #[inline]
+    fn listen_range(&self, key: &RangeKey) -> Option<&Service> {
+        LISTEN_RANGE.get(Key::new(RangeKey::BITS_BEFORE_PORT + 16, *key))
+    }
+
+    #[inline]
+    fn source_allowed(&self, key: &SourceKey) -> bool {
+        SOURCES.get(Key::new(SourceKey::BITS_BEFORE_ADDRESS + 128, *key)).is_some()
+    }
+
+    #[inline]
+    fn affinity(&self, key: &AffinityKey) -> Option<Affinity> {
+        // SAFETY: elements of this map are replaced, never written in place.
+        unsafe { AFFINITY.get(key) }.copied()
+    }
+
+    #[inline]
+    fn set_affinity(&self, key: &AffinityKey, value: &Affinity) {
+        // A client that finds no room is balanced like a new one.
+        let _ = AFFINITY.insert(key, value, 0);
+    }
+
+    #[inline]
+    fn slot(&self, page: u32, slot: u32) -> Option<u32> {
+        let page = PAGES.get(page)?;
+        Some(page.slots.0[(slot & (PAGE_SLOTS - 1)) as usize])
+    }
+
+    #[inline]
+    fn turn(&self, service: u32) -> u64 {
+        match CURSORS.get_ptr_mut(service) {
+            // SAFETY: the pointer is to a map element.
+            Some(cursor) => add(unsafe { &raw mut (*cursor).turns }, 1),
+            None => 0,
+        }
+    }
+
+    #[inline]
+    fn random(&self) -> u32 {
+        // SAFETY: the helper takes nothing.
+        unsafe { bpf_get_prandom_u32() }
+    }
+
+    #[inline]
+    fn backend(&self, id: u32) -> Option<&Backend> {
+        BACKENDS.get(id)
+    }
+
+    #[inline]
+    fn flows(&self, backend: u32) -> u64 {
+        match BACKEND_LOAD.get_ptr(backend) {
+            // SAFETY: the pointer is to a map element; other CPUs change it, hence volatile.
+            Some(load) => unsafe { read_volatile(&raw const (*load).flows) },
+            None => 0,
+        }
+    }
+
+    #[inline]
+    fn flow_begins(&self, service: u32, backend: u32) {
+        if let Some(load) = BACKEND_LOAD.get_ptr_mut(backend) {
+            // SAFETY: the pointer is to a map element.
+            add(unsafe { &raw mut (*load).flows }, 1);
+        }
+        on_traffic(service, backend, |traffic| traffic.flows += 1);
+    }
+
+    #[inline]
+    fn flow_ends(&self, backend: u32) {
+        // A count that was re-derived meanwhile must not wrap below zero.
+        if self.flows(backend) == 0 {
+            return;
+        }
+        if let Some(load) = BACKEND_LOAD.get_ptr_mut(backend) {
+            // SAFETY: the pointer is to a map element.
+            add(unsafe { &raw mut (*load).flows }, u64::MAX);
+        }
+    }
+
+    #[inline]
+    fn count(&self, verdict: &Verdict, length: u32) {
+        if let Some(counter) = REASONS.get_ptr_mut(verdict.reason as u32) {
+            // SAFETY: the element is this CPU's own.
+            unsafe { *counter += 1 };
+        }
+        let bytes = u64::from(length);
+        match verdict.reason {
+            Reason::Forwarded => on_traffic(verdict.service, verdict.backend, |traffic| {
+                traffic.packets_in += 1;
+                traffic.bytes_in += bytes;
+            }),
+            Reason::Replied => on_traffic(verdict.service, verdict.backend, |traffic| {
+                traffic.packets_out += 1;
+                traffic.bytes_out += bytes;
+            }),
+            _ => {}
+        }
+        if trace_on() {
+            trace(verdict);
+        }
+    }
+}
+
+/// Changes the counters of a service and of a backend.
+#[inline]
+fn on_traffic(service: u32, backend: u32, change: impl Fn(&mut Traffic)) {
+    if let Some(traffic) = SERVICE_STATS.get_ptr_mut(service) {
+        // SAFETY: the element is this CPU's own.
+        change(unsafe { &mut *traffic });
+    }
+    if let Some(traffic) = BACKEND_STATS.get_ptr_mut(backend) {
+        // SAFETY: the element is this CPU's own.
+        change(unsafe { &mut *traffic });
+    }
+}
+
+fn trace(verdict: &Verdict) {
+    let ifindex = match verdict.action {
+        Action::Redirect { ifindex } | Action::RedirectPeer { ifindex } => ifindex,
+        Action::Pass | Action::Drop | Action::Transmit => 0,
+    };
+    let reason = verdict.reason as u32;
+    let trace = Trace { reason, service: verdict.service, backend: verdict.backend, ifindex };
+    // The map has the element; nothing is lost if it had not.
+    let _ = TRACE.set(0, trace, 0);
+}

@@ -1,0 +1,163 @@
+//! TC: socket buffers, whose transport checksum may be left to the hardware.
+
+use aya_ebpf::{
+    bindings::{BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, TC_ACT_SHOT, __sk_buff},
+    helpers::{bpf_l4_csum_replace, bpf_redirect, bpf_redirect_peer, bpf_skb_change_type, bpf_skb_pull_data},
+    programs::TcContext,
+};
+use lb_common::{
+    packet::{Headers, Packet, Rewrite, write_macs, write_network, write_ports},
+    pipeline::{process, verdict::Action},
+    wire::{Tcp, UdpHdr, Wire, protocol},
+};
+
+use crate::{jiffies, tables::KernelTables};
+
+/// Let the next program or the stack have it (`TCX_NEXT`; `TC_ACT_UNSPEC` on clsact).
+const NEXT: i32 = -1;
+/// `PACKET_HOST` of `linux/if_packet.h`: for this host.
+const PACKET_HOST: u32 = 0;
+/// Ethernet, two tags, IPv6 and TCP without options: what most packets need to be read.
+const USUAL_HEADERS: u32 = 14 + 40 + 20;
+
+/// Runs the pipeline and turns its verdict into a TC action.
+#[inline]
+pub fn run(context: TcContext) -> i32 {
+    let mut packet = TcPacket { skb: context.skb.skb };
+    packet.pull(USUAL_HEADERS);
+    match process(&mut packet, &KernelTables, jiffies() as u32).action {
+        Action::Pass => NEXT,
+        Action::Drop => TC_ACT_SHOT,
+        Action::Transmit => redirect(packet.ingress()),
+        Action::Redirect { ifindex } => redirect(ifindex),
+        Action::RedirectPeer { ifindex } => packet.redirect_peer(ifindex),
+    }
+}
+
+#[inline]
+fn redirect(ifindex: u32) -> i32 {
+    // SAFETY: the helper takes no pointers.
+    unsafe { bpf_redirect(ifindex, 0) as i32 }
+}
+
+struct TcPacket {
+    skb: *mut __sk_buff,
+}
+
+impl TcPacket {
+    #[inline]
+    fn data(&self) -> usize {
+        // SAFETY: the context is the kernel's for the time of the call.
+        unsafe { (*self.skb).data as usize }
+    }
+
+    #[inline]
+    fn data_end(&self) -> usize {
+        // SAFETY: as above.
+        unsafe { (*self.skb).data_end as usize }
+    }
+
+    /// Brings the headers into the linear part if they are not there.
+    #[inline]
+    fn pull(&mut self, length: u32) {
+        if self.data() + length as usize <= self.data_end() {
+            return;
+        }
+        // SAFETY: the context is the kernel's. A packet shorter than that fails its own checks.
+        let _ = unsafe { bpf_skb_pull_data(self.skb, length.min((*self.skb).len)) };
+    }
+
+    #[inline]
+    fn at<T>(&self, offset: usize) -> Option<*mut T> {
+        let start = self.data() + offset;
+        if start + size_of::<T>() > self.data_end() {
+            return None;
+        }
+        Some(start as *mut T)
+    }
+
+    /// A container's frame to its gateway is marked as somebody else's when it reaches the
+    /// host-side veth; the other container's stack would drop it.
+    #[inline]
+    fn redirect_peer(&self, ifindex: u32) -> i32 {
+        // SAFETY: the context is the kernel's; the helpers take no other pointers.
+        unsafe {
+            if (*self.skb).pkt_type != PACKET_HOST {
+                bpf_skb_change_type(self.skb, PACKET_HOST);
+            }
+            bpf_redirect_peer(ifindex, 0) as i32
+        }
+    }
+
+    /// The kernel updates the transport checksum: it knows whether it is complete.
+    #[inline]
+    fn replace_checksum(&mut self, headers: &Headers, addresses: u64, ports: u64) -> Option<()> {
+        let (field, flags) = if headers.protocol == protocol::TCP {
+            (core::mem::offset_of!(Tcp, checksum), 0)
+        } else {
+            (core::mem::offset_of!(UdpHdr, check), u64::from(BPF_F_MARK_MANGLED_0))
+        };
+        let offset = (headers.l4 + field) as u32;
+        // SAFETY: the context is the kernel's; no reference into the packet is alive.
+        let result = unsafe {
+            bpf_l4_csum_replace(self.skb, offset, 0, short(ports), flags)
+                | bpf_l4_csum_replace(
+                    self.skb,
+                    offset,
+                    0,
+                    short(addresses),
+                    flags | u64::from(BPF_F_PSEUDO_HDR),
+                )
+        };
+        (result == 0).then_some(())
+    }
+}
+
+/// A sum in 32 bits, as the checksum helpers take it.
+#[inline]
+const fn short(sum: u64) -> u64 {
+    let sum = (sum & 0xffff_ffff) + (sum >> 32);
+    (sum & 0xffff_ffff) + (sum >> 32)
+}
+
+impl Packet for TcPacket {
+    #[inline]
+    fn header<T: Wire>(&self, offset: usize) -> Option<&T> {
+        // SAFETY: inside the linear part; `Wire` types accept any bytes at any alignment.
+        self.at::<T>(offset).map(|header| unsafe { &*header })
+    }
+
+    #[inline]
+    fn header_mut<T: Wire>(&mut self, offset: usize) -> Option<&mut T> {
+        // SAFETY: as above; `&mut self` keeps other references away.
+        self.at::<T>(offset).map(|header| unsafe { &mut *header })
+    }
+
+    #[inline]
+    fn length(&self) -> u32 {
+        // SAFETY: the context is the kernel's for the time of the call.
+        unsafe { (*self.skb).len }
+    }
+
+    #[inline]
+    fn ingress(&self) -> u32 {
+        // SAFETY: as above. At ingress this is the device the program is attached to.
+        unsafe { (*self.skb).ifindex }
+    }
+
+    #[inline]
+    fn tagged_outside(&self) -> bool {
+        // SAFETY: as above.
+        unsafe { (*self.skb).vlan_present != 0 }
+    }
+
+    #[inline]
+    fn apply(&mut self, rewrite: &Rewrite) -> Option<()> {
+        if let Some(macs) = &rewrite.macs {
+            write_macs(self, macs)?;
+        }
+        let addresses = write_network(self, rewrite)?;
+        let ports = write_ports(self, rewrite)?;
+        self.replace_checksum(&rewrite.headers, addresses, ports)
+    }
+}
