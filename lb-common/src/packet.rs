@@ -3,18 +3,18 @@
 use crate::{
     abi::address::Address,
     wire::{
-        Ethernet, Ipv4Hdr, Ipv6Hdr, Tcp, UdpHdr, Wire, checksum, load_v6, load16, load32, protocol,
-        store_v6, store16, store32,
+        Ethernet, Ipv4Hdr, Ipv6Hdr, Macs, Tcp, UdpHdr, Wire, checksum, load_v6, load16, load32,
+        protocol, store_v6, store16, store32,
     },
 };
 
 /// Where the headers of a packet lie, and what the pipeline needs of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Headers {
-    /// Offset of the IP header.
-    pub l3: usize,
-    /// Offset of the TCP or UDP header.
-    pub l4: usize,
+    /// Offset of the IP header; read it by [`Headers::network`].
+    pub l3: u16,
+    /// Offset of the TCP or UDP header; read it by [`Headers::transport`].
+    pub l4: u16,
     /// IPv6 rather than IPv4.
     pub v6: bool,
     /// The frame carries a VLAN tag.
@@ -31,13 +31,25 @@ pub struct Headers {
     pub destination_port: u16,
 }
 
-/// MAC addresses of an outgoing frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Macs {
-    /// Destination.
-    pub destination: [u8; 6],
-    /// Source.
-    pub source: [u8; 6],
+impl Headers {
+    /// More than any offset of an IP header: Ethernet and two tags are 22 bytes.
+    const L3_MASK: usize = 0x1f;
+    /// Hop-by-hop, routing and destination options may each be 2 KiB long.
+    const L4_MASK: usize = 0x3fff;
+
+    /// Offset of the IP header. The mask tells the verifier its bound.
+    #[inline]
+    #[must_use]
+    pub fn network(&self) -> usize {
+        usize::from(self.l3) & Self::L3_MASK
+    }
+
+    /// Offset of the transport header.
+    #[inline]
+    #[must_use]
+    pub fn transport(&self) -> usize {
+        usize::from(self.l4) & Self::L4_MASK
+    }
 }
 
 /// A rewrite as a value: the addresses and ports that the packet leaves with. The hop limit goes
@@ -54,8 +66,10 @@ pub struct Rewrite {
     pub source_port: u16,
     /// New destination port, network byte order.
     pub destination_port: u16,
-    /// New MAC addresses; `None` leaves them to the stack.
-    pub macs: Option<Macs>,
+    /// New MAC addresses.
+    pub macs: Macs,
+    /// Whether to write them; otherwise the stack does.
+    pub with_macs: bool,
 }
 
 /// What a rewrite changed, for the checksum of the transport header.
@@ -85,10 +99,8 @@ pub trait Packet {
 
 /// Writes the MAC addresses of a rewrite.
 #[inline]
-pub fn write_macs<P: Packet>(packet: &mut P, macs: &Macs) -> Option<()> {
-    let ethernet = packet.header_mut::<Ethernet>(0)?;
-    ethernet.destination = macs.destination;
-    ethernet.source = macs.source;
+pub fn write_macs<P: Packet>(packet: &mut P, macs: Macs) -> Option<()> {
+    packet.header_mut::<Ethernet>(0)?.set_macs(macs);
     Some(())
 }
 
@@ -101,7 +113,7 @@ pub fn write_network<P: Packet>(packet: &mut P, rewrite: &Rewrite) -> Option<u64
 
 #[inline]
 fn write_ipv4<P: Packet>(packet: &mut P, rewrite: &Rewrite) -> Option<u64> {
-    let ip = packet.header_mut::<Ipv4Hdr>(rewrite.headers.l3)?;
+    let ip = packet.header_mut::<Ipv4Hdr>(rewrite.headers.network())?;
     let (source, destination) = (rewrite.source.v4_word(), rewrite.destination.v4_word());
     let addresses = checksum::difference(load32(&ip.src_addr), source)
         + checksum::difference(load32(&ip.dst_addr), destination);
@@ -117,7 +129,7 @@ fn write_ipv4<P: Packet>(packet: &mut P, rewrite: &Rewrite) -> Option<u64> {
 
 #[inline]
 fn write_ipv6<P: Packet>(packet: &mut P, rewrite: &Rewrite) -> Option<u64> {
-    let ip = packet.header_mut::<Ipv6Hdr>(rewrite.headers.l3)?;
+    let ip = packet.header_mut::<Ipv6Hdr>(rewrite.headers.network())?;
     let addresses = difference_v6(load_v6(&ip.src_addr), rewrite.source.words)
         + difference_v6(load_v6(&ip.dst_addr), rewrite.destination.words);
     ip.hop_limit = ip.hop_limit.wrapping_sub(1);
@@ -147,7 +159,7 @@ pub fn write_ports<P: Packet>(packet: &mut P, rewrite: &Rewrite) -> Option<u64> 
                 u32::from(rewrite.destination_port),
             );
     // TCP and UDP begin alike: source port, destination port.
-    let ports = packet.header_mut::<UdpHdr>(headers.l4)?;
+    let ports = packet.header_mut::<UdpHdr>(headers.transport())?;
     store16(&mut ports.src, rewrite.source_port);
     store16(&mut ports.dst, rewrite.destination_port);
     Some(delta)
@@ -158,11 +170,11 @@ pub fn write_ports<P: Packet>(packet: &mut P, rewrite: &Rewrite) -> Option<u64> 
 pub fn write_checksum<P: Packet>(packet: &mut P, headers: &Headers, delta: Delta) -> Option<()> {
     let sum = delta.addresses + delta.ports;
     if headers.protocol == protocol::TCP {
-        let tcp = packet.header_mut::<Tcp>(headers.l4)?;
+        let tcp = packet.header_mut::<Tcp>(headers.transport())?;
         let check = checksum::update(load16(&tcp.checksum), sum);
         store16(&mut tcp.checksum, check);
     } else {
-        let udp = packet.header_mut::<UdpHdr>(headers.l4)?;
+        let udp = packet.header_mut::<UdpHdr>(headers.transport())?;
         let check = checksum::update_udp(load16(&udp.check), sum);
         store16(&mut udp.check, check);
     }
@@ -172,8 +184,8 @@ pub fn write_checksum<P: Packet>(packet: &mut P, headers: &Headers, delta: Delta
 /// A whole rewrite of a frame whose checksums are complete: XDP and plain bytes.
 #[inline]
 pub fn apply_in_memory<P: Packet>(packet: &mut P, rewrite: &Rewrite) -> Option<()> {
-    if let Some(macs) = &rewrite.macs {
-        write_macs(packet, macs)?;
+    if rewrite.with_macs {
+        write_macs(packet, rewrite.macs)?;
     }
     let addresses = write_network(packet, rewrite)?;
     let ports = write_ports(packet, rewrite)?;

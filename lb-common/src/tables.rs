@@ -13,7 +13,13 @@ use crate::{
         service::{Affinity, AffinityKey, ListenKey, RangeKey, Service, SourceKey},
         settings::Settings,
     },
-    pipeline::{flow_key::FlowKey, verdict::Verdict},
+    packet::Headers,
+    pipeline::{
+        choose::{Choice, NewFlow},
+        flow_key::FlowKey,
+        rewrite::Decision,
+        verdict::Verdict,
+    },
 };
 
 /// Which of the two flow tables of a family.
@@ -36,6 +42,13 @@ pub enum Insert {
     Failed,
 }
 
+/// The body of a loop over slots. The kernel verifies such a body once (`bpf_loop`), where it
+/// would walk every turn of a loop written out.
+pub trait Step<T> {
+    /// One turn; `true` ends the loop.
+    fn step(&mut self, tables: &T, index: u32) -> bool;
+}
+
 /// The tables. What is replaced in place by the controller comes as a reference, so that only the
 /// fields in use are read.
 pub trait Tables {
@@ -44,6 +57,9 @@ pub trait Tables {
     where
         Self: 'a;
 
+    /// Returns `headers` as they are. The kernel's verifier, which follows every path through the
+    /// parser, is made to forget them: what comes after is checked once for all of them.
+    fn forget_paths(&self, headers: Headers) -> Headers;
     /// The settings.
     fn settings(&self) -> Option<&Settings>;
     /// The pre-filter: whether a service listens on `destination` or a backend answers from
@@ -51,6 +67,10 @@ pub trait Tables {
     fn port_in_use(&self, protocol: u8, source: u16, destination: u16) -> bool;
     /// The entry of a flow.
     fn conn<K: FlowKey>(&self, stage: Stage, key: &K) -> Option<Self::Entry<'_>>;
+    /// Calls `f` with memory for one entry: the kernel's stack has no room for it.
+    fn scratch<R>(&self, f: impl FnOnce(&mut Conn) -> R) -> Option<R>;
+    /// Calls `f` with memory for a decision.
+    fn with_decision<R>(&self, f: impl FnOnce(&mut Decision) -> R) -> Option<R>;
     /// Adds a flow entry unless one is there.
     fn insert_conn<K: FlowKey>(&self, stage: Stage, key: &K, conn: &Conn) -> Insert;
     /// Removes a flow entry.
@@ -67,6 +87,12 @@ pub trait Tables {
     fn set_affinity(&self, key: &AffinityKey, value: &Affinity);
     /// Slot `slot` (0 to 255) of a page.
     fn slot(&self, page: u32, slot: u32) -> Option<u32>;
+    /// [`choose`](crate::pipeline::choose::choose) with these tables.
+    fn choose(&self, flow: &NewFlow) -> Choice;
+    /// Calls `step` with 0, 1, 2 and so on, at most `count` times, until it says that it is done.
+    fn repeat<S: Step<Self>>(&self, count: u32, step: &mut S)
+    where
+        Self: Sized;
     /// The number of this turn of a service; every call is a turn.
     fn turn(&self, service: u32) -> u64;
     /// 32 random bits.

@@ -4,6 +4,7 @@
 #![allow(internal_features, reason = "BPF has atomics as intrinsics only")]
 #![feature(asm_experimental_arch, core_intrinsics)]
 
+mod context;
 mod maps;
 mod tables;
 mod tc;

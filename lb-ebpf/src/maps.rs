@@ -19,7 +19,11 @@ use lb_common::{
         AFFINITIES_MAX, BACKENDS_MAX, CONNS_MAX, EMBRYOS_MAX, LISTENS_MAX, PAGES_MAX, RANGES_MAX,
         SERVICES_MAX, SOURCES_MAX,
     },
-    pipeline::verdict::Reason,
+    pipeline::{
+        choose::{Choice, NewFlow},
+        rewrite::Decision,
+        verdict::Reason,
+    },
 };
 
 /// A trie allocates its nodes as they come.
@@ -62,6 +66,22 @@ pub static SERVICE_STATS: PerCpuArray<Traffic> = PerCpuArray::with_max_entries(S
 pub static BACKEND_STATS: PerCpuArray<Traffic> = PerCpuArray::with_max_entries(BACKENDS_MAX, 0);
 #[map]
 pub static REASONS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Reason::COUNT as u32, 0);
+/// What does not fit on the stack.
+#[repr(C)]
+pub struct Scratch {
+    /// Argument and result of the function that chooses a backend.
+    pub flow: NewFlow,
+    pub choice: Choice,
+    /// Offsets that the verifier shall forget.
+    pub l3: u16,
+    pub l4: u16,
+    /// What is decided for the packet at hand.
+    pub decision: Decision,
+    /// The entry of a new flow.
+    pub conn: Conn,
+}
+#[map]
+pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 pub static TRACE: Array<Trace> = Array::with_max_entries(1, 0);
 #[map]

@@ -1,13 +1,14 @@
 //! The pipeline's tables in BPF maps: all map access, and all its `unsafe`, is here.
 
 use core::{
+    ffi::c_void,
     intrinsics::{AtomicOrdering, atomic_xadd},
-    ptr::read_volatile,
+    ptr::{read_volatile, write_volatile},
 };
 
 use aya_ebpf::{
     bindings::BPF_NOEXIST,
-    helpers::bpf_get_prandom_u32,
+    helpers::{bpf_get_prandom_u32, bpf_loop},
     maps::lpm_trie::Key,
 };
 use lb_common::{
@@ -21,17 +22,20 @@ use lb_common::{
         stats::Traffic,
         trace::Trace,
     },
+    packet::Headers,
     pipeline::{
+        choose::{Choice, NewFlow, choose},
         flow_key::FlowKey,
-        verdict::{Action, Reason, Verdict},
+        rewrite::Decision,
+        verdict::{Reason, Verdict},
     },
-    tables::{Insert, Stage, Tables},
+    tables::{Insert, Stage, Step, Tables},
     wire::protocol,
 };
 
 use crate::maps::{
     AFFINITY, BACKEND_LOAD, BACKEND_STATS, BACKENDS, CONNS4, CONNS6, CURSORS, EMBRYOS4, EMBRYOS6,
-    LISTEN, LISTEN_RANGE, PAGES, PORTS, REASONS, SERVICE_STATS, SETTINGS, SOURCES, TRACE, trace_on,
+    LISTEN, LISTEN_RANGE, PAGES, PORTS, REASONS, SCRATCH,  SERVICE_STATS, SETTINGS, SOURCES, TRACE, trace_on,
 };
 
 /// The kernel's number for "is there already".
@@ -64,6 +68,19 @@ impl Tables for KernelTables {
     type Entry<'a> = &'a SharedConn;
 
     #[inline]
+    fn forget_paths(&self, headers: Headers) -> Headers {
+        let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return headers };
+        // SAFETY: the element is this CPU's own. The verifier knows what lies on the stack, but
+        // nothing of what lies in a map.
+        let (l3, l4) = unsafe {
+            write_volatile(&raw mut (*scratch).l3, headers.l3);
+            write_volatile(&raw mut (*scratch).l4, headers.l4);
+            (read_volatile(&raw const (*scratch).l3), read_volatile(&raw const (*scratch).l4))
+        };
+        Headers { l3, l4, ..headers }
+    }
+
+    #[inline]
     fn settings(&self) -> Option<&Settings> {
         SETTINGS.get(0)
     }
@@ -88,6 +105,21 @@ impl Tables for KernelTables {
         // SAFETY: the element lives until this program ends (RCU), and `SharedConn` is a cell
         // around the very layout of the element.
         Some(unsafe { &*conn.cast::<SharedConn>() })
+    }
+
+    #[inline]
+    fn scratch<R>(&self, f: impl FnOnce(&mut Conn) -> R) -> Option<R> {
+        let scratch = SCRATCH.get_ptr_mut(0)?;
+        // SAFETY: the element is this CPU's own, and nothing else refers to this field.
+        Some(f(unsafe { &mut (*scratch).conn }))
+    }
+
+    #[inline]
+    fn with_decision<R>(&self, f: impl FnOnce(&mut Decision) -> R) -> Option<R> {
+        let scratch = SCRATCH.get_ptr_mut(0)?;
+        // SAFETY: as above. The element is zero at first, which is a valid decision, and only
+        // decisions are written to this field.
+        Some(f(unsafe { &mut (*scratch).decision }))
     }
 
     #[inline]
@@ -149,6 +181,27 @@ impl Tables for KernelTables {
     fn slot(&self, page: u32, slot: u32) -> Option<u32> {
         let page = PAGES.get(page)?;
         Some(page.slots.0[(slot & (PAGE_SLOTS - 1)) as usize])
+    }
+
+    #[inline]
+    fn choose(&self, flow: &NewFlow) -> Choice {
+        let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return Choice::default() };
+        // SAFETY: the element is this CPU's own, and packets of one CPU do not interrupt each
+        // other between here and the end of the call.
+        unsafe {
+            (*scratch).flow = *flow;
+            weir_choose();
+            (*scratch).choice
+        }
+    }
+
+    #[inline]
+    fn repeat<S: Step<Self>>(&self, count: u32, step: &mut S) {
+        let body: unsafe extern "C" fn(u64, *mut S) -> i64 = turn_of_loop::<S>;
+        // SAFETY: the kernel calls `body` with `step` only while this call lasts.
+        unsafe {
+            bpf_loop(count, body as *mut c_void, core::ptr::from_mut(step).cast(), 0);
+        }
     }
 
     #[inline]
@@ -225,6 +278,23 @@ impl Tables for KernelTables {
     }
 }
 
+/// A global function: the verifier checks it once, not once for every path that leads to it.
+/// Argument and result lie in `SCRATCH`: the caller's stack has no room for them.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn weir_choose() -> u32 {
+    let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return 1 };
+    // SAFETY: as in `KernelTables::choose`, the only caller.
+    unsafe { (*scratch).choice = choose(&KernelTables, &(*scratch).flow) };
+    0
+}
+
+/// What `bpf_loop` calls: 0 goes on, 1 ends.
+unsafe extern "C" fn turn_of_loop<S: Step<KernelTables>>(index: u64, step: *mut S) -> i64 {
+    // SAFETY: `step` is the pointer that `repeat` passed, to which nobody else refers now.
+    i64::from(unsafe { &mut *step }.step(&KernelTables, index as u32))
+}
+
 /// Changes the counters of a service and of a backend.
 #[inline]
 fn on_traffic(service: u32, backend: u32, change: impl Fn(&mut Traffic)) {
@@ -239,12 +309,9 @@ fn on_traffic(service: u32, backend: u32, change: impl Fn(&mut Traffic)) {
 }
 
 fn trace(verdict: &Verdict) {
-    let ifindex = match verdict.action {
-        Action::Redirect { ifindex } | Action::RedirectPeer { ifindex } => ifindex,
-        Action::Pass | Action::Drop | Action::Transmit => 0,
-    };
     let reason = verdict.reason as u32;
-    let trace = Trace { reason, service: verdict.service, backend: verdict.backend, ifindex };
+    let Verdict { service, backend, ifindex, .. } = *verdict;
+    let trace = Trace { reason, service, backend, ifindex };
     // The map has the element; nothing is lost if it had not.
     let _ = TRACE.set(0, trace, 0);
 }

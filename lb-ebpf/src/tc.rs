@@ -1,5 +1,7 @@
 //! TC: socket buffers, whose transport checksum may be left to the hardware.
 
+use core::mem::offset_of;
+
 use aya_ebpf::{
     bindings::{BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, TC_ACT_SHOT, __sk_buff},
     helpers::{bpf_l4_csum_replace, bpf_redirect, bpf_redirect_peer, bpf_skb_change_type, bpf_skb_pull_data},
@@ -11,7 +13,7 @@ use lb_common::{
     wire::{Tcp, UdpHdr, Wire, protocol},
 };
 
-use crate::{jiffies, tables::KernelTables};
+use crate::{context::{context_field, opaque}, jiffies, tables::KernelTables};
 
 /// Let the next program or the stack have it (`TCX_NEXT`; `TC_ACT_UNSPEC` on clsact).
 const NEXT: i32 = -1;
@@ -25,12 +27,13 @@ const USUAL_HEADERS: u32 = 14 + 40 + 20;
 pub fn run(context: TcContext) -> i32 {
     let mut packet = TcPacket { skb: context.skb.skb };
     packet.pull(USUAL_HEADERS);
-    match process(&mut packet, &KernelTables, jiffies() as u32).action {
+    let verdict = process(&mut packet, &KernelTables, jiffies() as u32);
+    match verdict.action {
         Action::Pass => NEXT,
         Action::Drop => TC_ACT_SHOT,
         Action::Transmit => redirect(packet.ingress()),
-        Action::Redirect { ifindex } => redirect(ifindex),
-        Action::RedirectPeer { ifindex } => packet.redirect_peer(ifindex),
+        Action::Redirect => redirect(verdict.ifindex),
+        Action::RedirectPeer => packet.redirect_peer(verdict.ifindex),
     }
 }
 
@@ -47,14 +50,12 @@ struct TcPacket {
 impl TcPacket {
     #[inline]
     fn data(&self) -> usize {
-        // SAFETY: the context is the kernel's for the time of the call.
-        unsafe { (*self.skb).data as usize }
+        context_field!(__sk_buff, self.skb, data)
     }
 
     #[inline]
     fn data_end(&self) -> usize {
-        // SAFETY: as above.
-        unsafe { (*self.skb).data_end as usize }
+        context_field!(__sk_buff, self.skb, data_end)
     }
 
     /// Brings the headers into the linear part if they are not there.
@@ -64,12 +65,12 @@ impl TcPacket {
             return;
         }
         // SAFETY: the context is the kernel's. A packet shorter than that fails its own checks.
-        let _ = unsafe { bpf_skb_pull_data(self.skb, length.min((*self.skb).len)) };
+        let _ = unsafe { bpf_skb_pull_data(self.skb, length.min(self.length())) };
     }
 
     #[inline]
     fn at<T>(&self, offset: usize) -> Option<*mut T> {
-        let start = self.data() + offset;
+        let start = opaque(self.data() + offset);
         if start + size_of::<T>() > self.data_end() {
             return None;
         }
@@ -80,9 +81,10 @@ impl TcPacket {
     /// host-side veth; the other container's stack would drop it.
     #[inline]
     fn redirect_peer(&self, ifindex: u32) -> i32 {
+        let kind = context_field!(__sk_buff, self.skb, pkt_type) as u32;
         // SAFETY: the context is the kernel's; the helpers take no other pointers.
         unsafe {
-            if (*self.skb).pkt_type != PACKET_HOST {
+            if kind != PACKET_HOST {
                 bpf_skb_change_type(self.skb, PACKET_HOST);
             }
             bpf_redirect_peer(ifindex, 0) as i32
@@ -93,11 +95,11 @@ impl TcPacket {
     #[inline]
     fn replace_checksum(&mut self, headers: &Headers, addresses: u64, ports: u64) -> Option<()> {
         let (field, flags) = if headers.protocol == protocol::TCP {
-            (core::mem::offset_of!(Tcp, checksum), 0)
+            (offset_of!(Tcp, checksum), 0)
         } else {
-            (core::mem::offset_of!(UdpHdr, check), u64::from(BPF_F_MARK_MANGLED_0))
+            (offset_of!(UdpHdr, check), u64::from(BPF_F_MARK_MANGLED_0))
         };
-        let offset = (headers.l4 + field) as u32;
+        let offset = (headers.transport() + field) as u32;
         // SAFETY: the context is the kernel's; no reference into the packet is alive.
         let result = unsafe {
             bpf_l4_csum_replace(self.skb, offset, 0, short(ports), flags)
@@ -135,26 +137,24 @@ impl Packet for TcPacket {
 
     #[inline]
     fn length(&self) -> u32 {
-        // SAFETY: the context is the kernel's for the time of the call.
-        unsafe { (*self.skb).len }
+        context_field!(__sk_buff, self.skb, len) as u32
     }
 
     #[inline]
     fn ingress(&self) -> u32 {
-        // SAFETY: as above. At ingress this is the device the program is attached to.
-        unsafe { (*self.skb).ifindex }
+        // At ingress this is the device the program is attached to.
+        context_field!(__sk_buff, self.skb, ifindex) as u32
     }
 
     #[inline]
     fn tagged_outside(&self) -> bool {
-        // SAFETY: as above.
-        unsafe { (*self.skb).vlan_present != 0 }
+        context_field!(__sk_buff, self.skb, vlan_present) != 0
     }
 
     #[inline]
     fn apply(&mut self, rewrite: &Rewrite) -> Option<()> {
-        if let Some(macs) = &rewrite.macs {
-            write_macs(self, macs)?;
+        if rewrite.with_macs {
+            write_macs(self, rewrite.macs)?;
         }
         let addresses = write_network(self, rewrite)?;
         let ports = write_ports(self, rewrite)?;

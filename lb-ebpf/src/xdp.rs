@@ -1,7 +1,10 @@
 //! XDP: frames as the driver hands them over, checksums complete.
 
 use aya_ebpf::{
-    bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX},
+    bindings::{
+        xdp_action::{XDP_DROP, XDP_PASS, XDP_TX},
+        xdp_md,
+    },
     helpers::bpf_redirect,
     programs::XdpContext,
 };
@@ -11,40 +14,41 @@ use lb_common::{
     wire::Wire,
 };
 
-use crate::{jiffies, tables::KernelTables};
+use crate::{context::{context_field, opaque}, jiffies, tables::KernelTables};
 
 /// Runs the pipeline and turns its verdict into an XDP action.
 #[inline]
 pub fn run(context: &XdpContext) -> u32 {
-    let mut packet = XdpPacket { context };
-    match process(&mut packet, &KernelTables, jiffies() as u32).action {
+    let mut packet = XdpPacket { context: context.ctx };
+    let verdict = process(&mut packet, &KernelTables, jiffies() as u32);
+    match verdict.action {
         Action::Pass => XDP_PASS,
         Action::Drop => XDP_DROP,
         Action::Transmit => XDP_TX,
         // SAFETY: the helper takes no pointers.
-        Action::Redirect { ifindex } | Action::RedirectPeer { ifindex } => unsafe {
-            bpf_redirect(ifindex, 0) as u32
+        Action::Redirect | Action::RedirectPeer => unsafe {
+            bpf_redirect(verdict.ifindex, 0) as u32
         },
     }
 }
 
-struct XdpPacket<'a> {
-    context: &'a XdpContext,
+struct XdpPacket {
+    context: *mut xdp_md,
 }
 
-impl XdpPacket<'_> {
+impl XdpPacket {
     /// The one bounds check, in the shape the verifier knows.
     #[inline]
     fn at<T>(&self, offset: usize) -> Option<*mut T> {
-        let start = self.context.data() + offset;
-        if start + size_of::<T>() > self.context.data_end() {
+        let start = opaque(context_field!(xdp_md, self.context, data) + offset);
+        if start + size_of::<T>() > context_field!(xdp_md, self.context, data_end) {
             return None;
         }
         Some(start as *mut T)
     }
 }
 
-impl Packet for XdpPacket<'_> {
+impl Packet for XdpPacket {
     #[inline]
     fn header<T: Wire>(&self, offset: usize) -> Option<&T> {
         // SAFETY: inside the frame; `Wire` types accept any bytes at any alignment.
@@ -59,13 +63,13 @@ impl Packet for XdpPacket<'_> {
 
     #[inline]
     fn length(&self) -> u32 {
-        (self.context.data_end() - self.context.data()) as u32
+        (context_field!(xdp_md, self.context, data_end)
+            - context_field!(xdp_md, self.context, data)) as u32
     }
 
     #[inline]
     fn ingress(&self) -> u32 {
-        // SAFETY: the context is the kernel's for the time of the call.
-        unsafe { (*self.context.ctx).ingress_ifindex }
+        context_field!(xdp_md, self.context, ingress_ifindex) as u32
     }
 
     #[inline]

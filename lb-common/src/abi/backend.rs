@@ -1,6 +1,9 @@
 //! Backends: one array indexed by backend id; a change of state or of next hop is one write.
 
+use core::mem::offset_of;
+
 use super::{abi, address::Address};
+use crate::wire::Macs;
 
 /// Whether a backend takes new flows.
 pub mod backend_state {
@@ -48,6 +51,27 @@ abi! {
         pub src_mac: [u8; 6],
         /// IP protocol number it serves; with address and port its identity.
         pub protocol: u32,
+    }
+}
+
+impl Backend {
+    /// The MAC addresses of a frame to this backend.
+    #[inline]
+    #[must_use]
+    pub const fn macs(&self) -> Macs {
+        const _: () = assert!(
+            offset_of!(Backend, src_mac) == offset_of!(Backend, dst_mac) + 6
+                && offset_of!(Backend, dst_mac) % 4 == 0
+        );
+        // SAFETY: the two fields are twelve bytes side by side, aligned to a word, as asserted.
+        let words = unsafe {
+            core::ptr::from_ref(self)
+                .cast::<u32>()
+                .add(offset_of!(Self, dst_mac) / 4)
+                .cast::<[u32; 3]>()
+                .read()
+        };
+        Macs { words }
     }
 }
 

@@ -1,6 +1,9 @@
 //! Flows: the 5-tuple as seen on the wire, and what is remembered of it (conntrack).
 
+use core::mem::offset_of;
+
 use super::{abi, address::Address};
+use crate::wire::Macs;
 
 abi! {
     /// An IPv4 flow: key of `CONNS4` and `EMBRYOS4`.
@@ -101,6 +104,40 @@ abi! {
     }
 }
 
+impl Conn {
+    /// The MAC addresses of a frame to the client.
+    #[inline]
+    #[must_use]
+    pub const fn client_macs(&self) -> Macs {
+        // SAFETY: the two fields are twelve bytes side by side, aligned to a word, as asserted.
+        let words = unsafe {
+            core::ptr::from_ref(self).cast::<u32>().add(CLIENT_MACS).cast::<[u32; 3]>().read()
+        };
+        Macs { words }
+    }
+
+    /// Sets where the client's packets come from.
+    #[inline]
+    pub const fn set_client(&mut self, client: &Client) {
+        self.client_ifindex = client.ifindex;
+        // SAFETY: as above.
+        unsafe {
+            core::ptr::from_mut(self)
+                .cast::<u32>()
+                .add(CLIENT_MACS)
+                .cast::<[u32; 3]>()
+                .write(client.macs.words);
+        }
+    }
+}
+
+/// Where the words of `client_mac` and `local_mac` begin.
+const CLIENT_MACS: usize = offset_of!(Conn, client_mac) / 4;
+const _: () = assert!(
+    offset_of!(Conn, local_mac) == offset_of!(Conn, client_mac) + 6
+        && offset_of!(Conn, client_mac) % 4 == 0
+);
+
 /// An entry inside a flow table, where other CPUs change it too.
 ///
 /// Reads go through a short-lived shared reference, writes through the cell; no reference to the
@@ -136,17 +173,14 @@ impl SharedConn {
     #[inline]
     pub fn set_client(&self, client: &Client) {
         // SAFETY: as above.
-        let conn = unsafe { &mut *self.0.get() };
-        conn.client_ifindex = client.ifindex;
-        conn.client_mac = client.mac;
-        conn.local_mac = client.local_mac;
+        unsafe { &mut *self.0.get() }.set_client(client);
     }
 
     /// Replaces the whole entry.
     #[inline]
     pub fn replace(&self, conn: &Conn) {
-        // SAFETY: as above.
-        unsafe { *self.0.get() = *conn };
+        // SAFETY: as above; an entry is never replaced by itself.
+        unsafe { core::ptr::copy_nonoverlapping(core::ptr::from_ref(conn), self.0.get(), 1) };
     }
 }
 
@@ -165,8 +199,6 @@ impl core::ops::Deref for SharedConn {
 pub struct Client {
     /// Interface; 0 where replies must go through the stack.
     pub ifindex: u32,
-    /// The client's (or its router's) MAC address.
-    pub mac: [u8; 6],
-    /// The MAC address it sends to.
-    pub local_mac: [u8; 6],
+    /// MAC addresses of a frame to it: its own (or its router's), and the one it sends to.
+    pub macs: Macs,
 }

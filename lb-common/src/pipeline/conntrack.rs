@@ -18,6 +18,12 @@ use crate::{
     wire::{protocol, tcp_flag},
 };
 
+/// What functions return that have nothing to say: in the kernel the return register would
+/// otherwise hold whatever was in it, a pointer to the stack for one, which the verifier refuses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct Done(u32);
+
 /// What the flow table says of a packet.
 #[derive(Debug)]
 pub enum Found<E> {
@@ -127,20 +133,28 @@ pub fn record<K: FlowKey, T: Tables>(
     chosen: &Chosen<'_>,
     client: &Client,
 ) -> Recorded {
+    let recorded = tables.scratch(|conn| {
+        fill_forward(conn, flow, service, chosen, client);
+        record_both(tables, flow, conn)
+    });
+    recorded.unwrap_or(Recorded::Full)
+}
+
+/// Inserts the forward entry, then the same memory as the reply entry.
+#[inline]
+fn record_both<K: FlowKey, T: Tables>(tables: &T, flow: &Flow<'_, K>, conn: &mut Conn) -> Recorded {
     let stage = flow.first_stage();
-    let (_, vip_port, _) = flow.key.ports();
-    let mut conn = forward_entry(flow, service, chosen, client);
-    match tables.insert_conn(stage, &flow.key, &conn) {
+    match tables.insert_conn(stage, &flow.key, conn) {
         Insert::Done => {}
         Insert::Failed => return Recorded::Full,
         Insert::Exists => return Recorded::Lost,
     }
-    let back_key = partner(&flow.key, flow.settings, &conn);
+    let back_key = partner(&flow.key, flow.settings, conn);
     conn.address = flow.key.destination();
-    conn.port = vip_port;
+    (_, conn.port, _) = flow.key.ports();
     conn.kind = conn_kind::REPLY;
-    if insert_over(tables, stage, &back_key, &conn) {
-        tables.flow_begins(service, chosen.id);
+    if insert_over(tables, stage, &back_key, conn) {
+        tables.flow_begins(conn.service, conn.backend);
         return Recorded::New;
     }
     tables.remove_conn(stage, &flow.key);
@@ -148,30 +162,25 @@ pub fn record<K: FlowKey, T: Tables>(
 }
 
 #[inline]
-fn forward_entry<K: FlowKey>(
+fn fill_forward<K: FlowKey>(
+    conn: &mut Conn,
     flow: &Flow<'_, K>,
     service: u32,
     chosen: &Chosen<'_>,
     client: &Client,
-) -> Conn {
+) {
     let turned = chosen.backend.address == flow.key.source();
-    Conn {
-        address: chosen.backend.address,
-        port: backend_port(flow, chosen.backend.port),
-        kind: conn_kind::FORWARD,
-        state: conn_state::NEW,
-        backend: chosen.id,
-        generation: chosen.backend.generation,
-        service,
-        last_seen: flow.now,
-        client_ifindex: client.ifindex,
-        client_mac: client.mac,
-        local_mac: client.local_mac,
-        flags: if turned { conn_flag::HAIRPIN } else { 0 },
-        zero: 0,
-        created: flow.now,
-        zero2: 0,
-    }
+    conn.address = chosen.backend.address;
+    conn.port = backend_port(flow, chosen.backend.port);
+    conn.kind = conn_kind::FORWARD;
+    conn.state = conn_state::NEW;
+    conn.backend = chosen.id;
+    conn.generation = chosen.backend.generation;
+    conn.service = service;
+    conn.last_seen = flow.now;
+    conn.set_client(client);
+    conn.flags = if turned { conn_flag::HAIRPIN } else { 0 };
+    conn.created = flow.now;
 }
 
 /// The port a backend is reached at; 0 keeps the port the client asked for.
@@ -199,10 +208,12 @@ fn insert_over<K: FlowKey, T: Tables>(tables: &T, stage: Stage, key: &K, conn: &
 
 /// The handshake is over: both entries move to the main table. Until that worked they stay.
 #[cfg_attr(target_arch = "bpf", inline(never))]
-pub fn promote<K: FlowKey, T: Tables>(tables: &T, flow: &Flow<'_, K>) {
-    let Some(forward) = tables.conn(Stage::Embryo, &flow.key) else { return };
+pub fn promote<K: FlowKey, T: Tables>(tables: &T, flow: &Flow<'_, K>) -> Done {
+    let Some(forward) = tables.conn(Stage::Embryo, &flow.key) else { return Done(0) };
     let back_key = partner(&flow.key, flow.settings, &forward);
-    let Some(back) = tables.conn(Stage::Embryo, &back_key) else { return };
+    let Some(back) = tables.conn(Stage::Embryo, &back_key) else {
+        return Done(0);
+    };
     let state = next_state(conn_state::ESTABLISHED, conn_kind::FORWARD, flow.tcp_flags);
     forward.set_state(state, flow.now);
     back.set_state(state, flow.now);
@@ -215,6 +226,7 @@ pub fn promote<K: FlowKey, T: Tables>(tables: &T, flow: &Flow<'_, K>) {
         tables.remove_conn(Stage::Embryo, &flow.key);
         tables.remove_conn(Stage::Embryo, &back_key);
     }
+    Done(0)
 }
 
 /// The state after a packet with these flags.
@@ -244,7 +256,7 @@ pub fn set_state<K: FlowKey, T: Tables>(
     conn: &crate::abi::flow::SharedConn,
     stage: Stage,
     state: u8,
-) {
+) -> Done {
     if conn.state != conn_state::CLOSED && state == conn_state::CLOSED {
         tables.flow_ends(conn.backend);
     }
@@ -252,6 +264,7 @@ pub fn set_state<K: FlowKey, T: Tables>(
     if let Some(other) = tables.conn(stage, &partner(&flow.key, flow.settings, conn)) {
         other.set_state(state, flow.now);
     }
+    Done(0)
 }
 
 /// Replies follow the client's packets: when these come another way, both entries learn it.
@@ -262,19 +275,26 @@ pub fn set_client<K: FlowKey, T: Tables>(
     conn: &crate::abi::flow::SharedConn,
     stage: Stage,
     client: &Client,
-) {
+) -> Done {
     conn.set_client(client);
     if let Some(other) = tables.conn(stage, &partner(&flow.key, flow.settings, conn)) {
         other.set_client(client);
     }
+    Done(0)
 }
 
 /// Removes both entries of a flow.
 #[cfg_attr(target_arch = "bpf", inline(never))]
-pub fn end<K: FlowKey, T: Tables>(tables: &T, flow: &Flow<'_, K>, conn: &Conn, stage: Stage) {
+pub fn end<K: FlowKey, T: Tables>(
+    tables: &T,
+    flow: &Flow<'_, K>,
+    conn: &Conn,
+    stage: Stage,
+) -> Done {
     if conn.state != conn_state::CLOSED {
         tables.flow_ends(conn.backend);
     }
     tables.remove_conn(stage, &partner(&flow.key, flow.settings, conn));
     tables.remove_conn(stage, &flow.key);
+    Done(0)
 }

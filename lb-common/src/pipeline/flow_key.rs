@@ -31,7 +31,7 @@ impl FlowKey for FlowKey4 {
 
     #[inline]
     fn read<P: Packet>(packet: &P, headers: &Headers) -> Option<Self> {
-        let ip = packet.header::<Ipv4Hdr>(headers.l3)?;
+        let ip = packet.header::<Ipv4Hdr>(headers.network())?;
         Some(Self {
             source: load32(&ip.src_addr),
             destination: load32(&ip.dst_addr),
@@ -73,7 +73,7 @@ impl FlowKey for FlowKey6 {
 
     #[inline]
     fn read<P: Packet>(packet: &P, headers: &Headers) -> Option<Self> {
-        let ip = packet.header::<Ipv6Hdr>(headers.l3)?;
+        let ip = packet.header::<Ipv6Hdr>(headers.network())?;
         Some(Self {
             source: Address { words: load_v6(&ip.src_addr) },
             destination: Address { words: load_v6(&ip.dst_addr) },

@@ -1,46 +1,29 @@
 //! Which service a new flow is for.
 
-use super::{Flow, flow_key::FlowKey, verdict::Reason};
+use super::{choose::NewFlow, verdict::Reason};
 use crate::{
-    abi::{
-        service::{ListenKey, RangeKey, Service, SourceKey, service_flag},
-        settings::settings_flag,
-    },
+    abi::service::{ListenKey, RangeKey, Service, SourceKey, service_flag},
     tables::Tables,
 };
 
-/// The service of the packet's destination, if the packet's source may use it.
+/// The service of the packet's destination: the exact listen address, then the port ranges.
 #[inline]
-pub fn lookup<'t, K: FlowKey, T: Tables>(
-    tables: &'t T,
-    flow: &Flow<'_, K>,
-) -> Result<&'t Service, Reason> {
-    let (_, port, protocol) = flow.key.ports();
-    let address = flow.key.destination();
-    let exact = tables.listen(&ListenKey { address, port, protocol, zero: 0 });
-    let service = match exact {
-        Some(service) => service,
-        None if flow.settings.flags & settings_flag::RANGES == 0 => return Err(Reason::NoListener),
-        None => tables
-            .listen_range(&RangeKey {
-                protocol,
-                address: address.octets(),
-                port: port.to_ne_bytes(),
-                zero: 0,
-            })
-            .ok_or(Reason::NoListener)?,
-    };
-    let restricted = service.flags & service_flag::SOURCES != 0;
-    if restricted && !allowed(tables, flow, service) {
-        return Err(Reason::SourceDenied);
+pub fn lookup<'t, T: Tables>(tables: &'t T, flow: &NewFlow) -> Result<&'t Service, Reason> {
+    let (address, port, protocol) = (flow.destination, flow.destination_port, flow.protocol as u8);
+    if let Some(service) = tables.listen(&ListenKey { address, port, protocol, zero: 0 }) {
+        return Ok(service);
     }
-    if service.usable == 0 { Err(Reason::NoBackend) } else { Ok(service) }
+    if flow.ranges == 0 {
+        return Err(Reason::NoListener);
+    }
+    let (address, port) = (address.octets(), port.to_ne_bytes());
+    tables.listen_range(&RangeKey { protocol, address, port, zero: 0 }).ok_or(Reason::NoListener)
 }
 
+/// Whether the client is in the allow list of the service, or there is none.
 #[inline]
-fn allowed<K: FlowKey, T: Tables>(tables: &T, flow: &Flow<'_, K>, service: &Service) -> bool {
-    tables.source_allowed(&SourceKey {
-        service: service.id.to_ne_bytes(),
-        address: flow.key.source().octets(),
-    })
+pub fn is_allowed<T: Tables>(tables: &T, flow: &NewFlow, service: &Service) -> bool {
+    let (service_id, address) = (service.id.to_ne_bytes(), flow.source.octets());
+    service.flags & service_flag::SOURCES == 0
+        || tables.source_allowed(&SourceKey { service: service_id, address })
 }

@@ -123,8 +123,8 @@ fn transport<P: Packet>(packet: &P, at: At, number: u8, payload: usize) -> Resul
         _ => return Err(Reason::NotTransport),
     };
     Ok(Headers {
-        l3: at.l3,
-        l4: at.l4,
+        l3: at.l3 as u16,
+        l4: at.l4 as u16,
         v6: at.v6,
         tagged: at.tagged,
         protocol: number,

@@ -1,13 +1,13 @@
 //! Which backend a new flow gets: affinity first, then the policy of the service.
 
-use super::{Flow, flow_key::FlowKey};
+use super::choose::NewFlow;
 use crate::{
     abi::{
         address::Address,
         backend::{Backend, backend_state},
         service::{Affinity, AffinityKey, PAGE_SLOTS, SCAN_MAX, Service, select, service_flag},
     },
-    tables::Tables,
+    tables::{Step, Tables},
 };
 
 /// Slots tried before a service counts as having no backend: neighbours of a slot that is closed
@@ -23,63 +23,50 @@ pub struct Chosen<'t> {
     pub backend: &'t Backend,
 }
 
-/// Chooses a backend that takes new flows. Returns its id, 0 if there is none.
-///
-/// A function of its own in the kernel: the frame of the stack it needs is not there otherwise.
-#[cfg_attr(target_arch = "bpf", inline(never))]
-pub fn select_id<K: FlowKey, T: Tables>(tables: &T, flow: &Flow<'_, K>, service: &Service) -> u32 {
-    select(tables, flow, service).map_or(0, |chosen| chosen.id)
-}
-
+/// Chooses a backend that takes new flows: its id, or [`NOBODY`].
 #[inline]
-fn select<'t, K: FlowKey, T: Tables>(
-    tables: &'t T,
-    flow: &Flow<'_, K>,
-    service: &Service,
-) -> Option<Chosen<'t>> {
+pub fn select<T: Tables>(tables: &T, flow: &NewFlow, service: &Service) -> u32 {
     if service.flags & service_flag::AFFINITY == 0 {
         return by_policy(tables, flow, service);
     }
-    let key = AffinityKey { client: flow.key.source(), service: service.id };
-    let chosen = match remembered(tables, flow.now, service, &key) {
-        Some(chosen) => chosen,
-        None => by_policy(tables, flow, service)?,
+    let key = AffinityKey { client: flow.source, service: service.id };
+    let id = match remembered(tables, flow.now, service, &key) {
+        NOBODY => by_policy(tables, flow, service),
+        id => id,
     };
-    let generation = chosen.backend.generation;
-    tables.set_affinity(&key, &Affinity { backend: chosen.id, generation, last_seen: flow.now });
-    Some(chosen)
+    if let Some(chosen) = usable(tables, id) {
+        let (generation, last_seen) = (chosen.backend.generation, flow.now);
+        tables.set_affinity(&key, &Affinity { backend: id, generation, last_seen });
+    }
+    id
+}
+
+/// The id that no backend has.
+pub const NOBODY: u32 = 0;
+
+#[inline]
+fn remembered<T: Tables>(tables: &T, now: u32, service: &Service, key: &AffinityKey) -> u32 {
+    let Some(affinity) = tables.affinity(key) else { return NOBODY };
+    let fresh = super::conntrack::idle(now, affinity.last_seen) <= service.affinity_ticks;
+    match usable(tables, affinity.backend) {
+        Some(chosen) if fresh && chosen.backend.generation == affinity.generation => chosen.id,
+        _ => NOBODY,
+    }
 }
 
 #[inline]
-fn remembered<'t, T: Tables>(
-    tables: &'t T,
-    now: u32,
-    service: &Service,
-    key: &AffinityKey,
-) -> Option<Chosen<'t>> {
-    let affinity = tables.affinity(key)?;
-    let fresh = now.wrapping_sub(affinity.last_seen) <= service.affinity_ticks;
-    let chosen = usable(tables, affinity.backend)?;
-    (fresh && chosen.backend.generation == affinity.generation).then_some(chosen)
-}
-
-#[inline]
-fn by_policy<'t, K: FlowKey, T: Tables>(
-    tables: &'t T,
-    flow: &Flow<'_, K>,
-    service: &Service,
-) -> Option<Chosen<'t>> {
+fn by_policy<T: Tables>(tables: &T, flow: &NewFlow, service: &Service) -> u32 {
     let position = match service.select {
-        select::HASH_FLOW => u64::from(hash(&flow.key, true, service.hash_seed)),
-        select::HASH_SOURCE => u64::from(hash(&flow.key, false, service.hash_seed)),
+        select::HASH_FLOW => hash(flow, service.hash_seed, true),
+        select::HASH_SOURCE => hash(flow, service.hash_seed, false),
+        select::RANDOM => tables.random(),
         select::TURN => return turn(tables, service),
-        select::RANDOM => u64::from(tables.random()),
         select::SCAN_LEAST => return scan(tables, service, 0),
         select::SCAN_DELAY => return scan(tables, service, 1),
         select::SAMPLE_TWO => return sample(tables, service, 2),
         _ => return sample(tables, service, 4),
     };
-    from_slot(tables, service, scale(position, service.table_len))
+    from_slot(tables, service, scale(u64::from(position), service.table_len))
 }
 
 /// Maps 32 bits evenly onto `0..len`, without a division.
@@ -90,63 +77,107 @@ const fn scale(position: u64, len: u32) -> u32 {
 
 /// The backend of a slot, or of one of the next slots if it is closed.
 #[inline]
-fn from_slot<'t, T: Tables>(tables: &'t T, service: &Service, first: u32) -> Option<Chosen<'t>> {
-    let mut index = first;
-    for _ in 0..TRIES {
-        if let Some(chosen) = slot(tables, service, index).and_then(|id| usable(tables, id)) {
-            return Some(chosen);
-        }
-        index += 1;
-        if index >= service.table_len {
-            index = 0;
-        }
+fn from_slot<T: Tables>(tables: &T, service: &Service, first: u32) -> u32 {
+    let mut probe =
+        Probe { page: service.table_page, len: service.table_len, index: first, found: NOBODY };
+    if !probe.step(tables, 0) {
+        tables.repeat(TRIES, &mut probe);
     }
-    None
+    probe.found
+}
+
+/// Looks for the first open backend from a slot on.
+struct Probe {
+    page: u32,
+    len: u32,
+    index: u32,
+    found: u32,
+}
+
+impl<T: Tables> Step<T> for Probe {
+    #[inline]
+    fn step(&mut self, tables: &T, _index: u32) -> bool {
+        let id = slot(tables, self.page, self.index);
+        self.index += 1;
+        if self.index >= self.len {
+            self.index = 0;
+        }
+        if usable(tables, id).is_some() {
+            self.found = id;
+        }
+        self.found != NOBODY
+    }
 }
 
 /// (Weighted) round-robin: the table is the turn order.
 #[inline]
-fn turn<'t, T: Tables>(tables: &'t T, service: &Service) -> Option<Chosen<'t>> {
-    let index = tables.turn(service.id).checked_rem(u64::from(service.table_len))?;
-    from_slot(tables, service, index as u32)
+fn turn<T: Tables>(tables: &T, service: &Service) -> u32 {
+    match tables.turn(service.id).checked_rem(u64::from(service.table_len)) {
+        Some(index) => from_slot(tables, service, index as u32),
+        None => NOBODY,
+    }
 }
 
 /// The smallest `(flows + bias) / weight` over all backends of the table; ties to the first.
 #[inline]
-fn scan<'t, T: Tables>(tables: &'t T, service: &Service, bias: u64) -> Option<Chosen<'t>> {
-    let mut best = Best::default();
-    for index in 0..SCAN_MAX {
-        if index >= service.table_len {
-            break;
-        }
+fn scan<T: Tables>(tables: &T, service: &Service, bias: u64) -> u32 {
+    let mut scan = Scan { page: service.table_page, bias, best: Best::default() };
+    tables.repeat(service.table_len.min(SCAN_MAX), &mut scan);
+    scan.best.id
+}
+
+/// Goes through pairs of backend and weight.
+struct Scan {
+    page: u32,
+    bias: u64,
+    best: Best,
+}
+
+impl<T: Tables> Step<T> for Scan {
+    #[inline]
+    fn step(&mut self, tables: &T, index: u32) -> bool {
         let pair = (index & (SCAN_MAX - 1)) * 2;
-        let id = tables.slot(service.table_page, pair)?;
-        let weight = tables.slot(service.table_page, pair + 1)?;
-        if is_up(tables, id) {
-            best.offer(id, tables.flows(id).saturating_add(bias), weight);
+        let id = tables.slot(self.page, pair).unwrap_or(NOBODY);
+        let weight = tables.slot(self.page, pair + 1).unwrap_or(0);
+        if usable(tables, id).is_some() {
+            self.best.offer(id, tables.flows(id).saturating_add(self.bias), weight);
         }
+        false
     }
-    usable(tables, best.id)
 }
 
-/// The best of a few random slots.
+/// The best of a few random slots; if all of them are closed, the first open one.
 #[inline]
-fn sample<'t, T: Tables>(tables: &'t T, service: &Service, count: u32) -> Option<Chosen<'t>> {
-    let mut best = Best::default();
-    for _ in 0..count {
-        let index = scale(u64::from(tables.random()), service.table_len);
-        let id = slot(tables, service, index)?;
-        if let Some(chosen) = usable(tables, id) {
-            best.offer(id, tables.flows(id).saturating_add(1), chosen.backend.capacity);
-        }
-    }
-    match usable(tables, best.id) {
-        None => from_slot(tables, service, 0),
-        chosen => chosen,
+fn sample<T: Tables>(tables: &T, service: &Service, count: u32) -> u32 {
+    let (page, len) = (service.table_page, service.table_len);
+    let mut sample = Sample { page, len, best: Best::default() };
+    tables.repeat(count, &mut sample);
+    match sample.best.id {
+        NOBODY => from_slot(tables, service, 0),
+        id => id,
     }
 }
 
-/// The least loaded backend so far; id 0 is nobody.
+/// Draws slots and keeps the least loaded backend.
+struct Sample {
+    page: u32,
+    len: u32,
+    best: Best,
+}
+
+impl<T: Tables> Step<T> for Sample {
+    #[inline]
+    fn step(&mut self, tables: &T, _index: u32) -> bool {
+        let index = scale(u64::from(tables.random()), self.len);
+        if let Some(chosen) = usable(tables, slot(tables, self.page, index)) {
+            let load = tables.flows(chosen.id).saturating_add(1);
+            self.best.offer(chosen.id, load, chosen.backend.capacity);
+        }
+        false
+    }
+}
+
+/// The least loaded backend so far.
 #[derive(Clone, Copy, Default)]
 struct Best {
     id: u32,
@@ -159,26 +190,21 @@ impl Best {
     #[inline]
     fn offer(&mut self, id: u32, load: u64, weight: u32) {
         let weight = u64::from(weight);
-        if self.id == 0 || load.wrapping_mul(self.weight) < self.load.wrapping_mul(weight) {
+        if self.id == NOBODY || load.wrapping_mul(self.weight) < self.load.wrapping_mul(weight) {
             *self = Self { id, load, weight };
         }
     }
 }
 
 #[inline]
-fn slot<T: Tables>(tables: &T, service: &Service, index: u32) -> Option<u32> {
-    tables.slot(service.table_page + index / PAGE_SLOTS, index % PAGE_SLOTS)
-}
-
-#[inline]
-fn is_up<T: Tables>(tables: &T, id: u32) -> bool {
-    usable(tables, id).is_some()
+fn slot<T: Tables>(tables: &T, page: u32, index: u32) -> u32 {
+    tables.slot(page + index / PAGE_SLOTS, index % PAGE_SLOTS).unwrap_or(NOBODY)
 }
 
 /// The backend `id` if it takes new flows.
 #[inline]
-pub(super) fn usable<T: Tables>(tables: &T, id: u32) -> Option<Chosen<'_>> {
-    if id == 0 {
+pub fn usable<T: Tables>(tables: &T, id: u32) -> Option<Chosen<'_>> {
+    if id == NOBODY {
         return None;
     }
     let backend = tables.backend(id)?;
@@ -188,13 +214,12 @@ pub(super) fn usable<T: Tables>(tables: &T, id: u32) -> Option<Chosen<'_>> {
 /// A hash that every node computes alike: a multiply-rotate round a word, MurmurHash3's finaliser
 /// (Austin Appleby, public domain) at the end.
 #[inline]
-fn hash<K: FlowKey>(key: &K, whole_flow: bool, seed: u32) -> u32 {
-    let mut state = mix_address(seed, key.source());
+fn hash(flow: &NewFlow, seed: u32, whole_flow: bool) -> u32 {
+    let mut state = mix_address(seed, flow.source);
     if whole_flow {
-        let (source_port, destination_port, protocol) = key.ports();
-        state = mix_address(state, key.destination());
-        state = mix(state, u32::from(source_port) | u32::from(destination_port) << 16);
-        state = mix(state, u32::from(protocol));
+        state = mix_address(state, flow.destination);
+        let ports = u32::from(flow.source_port) | u32::from(flow.destination_port) << 16;
+        state = mix(mix(state, ports), flow.protocol);
     }
     state ^= state >> 16;
     state = state.wrapping_mul(0x85eb_ca6b);

@@ -13,6 +13,13 @@ macro_rules! reasons {
             /// How many reasons there are.
             pub const COUNT: usize = Self::ALL.len();
 
+            /// The reason of a number.
+            #[inline]
+            #[must_use]
+            pub const fn from_number(number: u32) -> Option<Self> {
+                match number { $($number => Some(Self::$variant),)+ _ => None }
+            }
+
             /// The name in `simulate`, `explain` and the metrics.
             #[must_use]
             pub const fn name(self) -> &'static str {
@@ -82,10 +89,13 @@ reasons! {
     TableFault = 16 "table-fault" Drop,
     /// The packet could not be written to.
     RewriteFailed = 17 "rewrite-failed" Drop,
+    /// No flow is recorded: the packet goes on to become a new one. No packet ends with this.
+    NoFlow = 18 "no-flow" Pass,
 }
 
-/// Where a packet goes.
+/// What the kernel is asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub enum Action {
     /// To the host's stack.
     Pass,
@@ -94,24 +104,23 @@ pub enum Action {
     /// Out of the interface it came in by.
     Transmit,
     /// Out of another interface.
-    Redirect {
-        /// The interface.
-        ifindex: u32,
-    },
-    /// Into the network namespace behind a veth (TC); the veth itself (XDP).
-    RedirectPeer {
-        /// The host-side veth.
-        ifindex: u32,
-    },
+    Redirect,
+    /// Into the network namespace behind a veth (TC); out of the veth (XDP).
+    RedirectPeer,
 }
 
 /// The outcome of the pipeline for one packet.
+///
+/// A struct of plain fields, all of them always set: fields that only some variants of an enum
+/// have would be read unset where the compiler joins paths, which the verifier refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verdict {
     /// Why.
     pub reason: Reason,
     /// What.
     pub action: Action,
+    /// The way out with [`Action::Redirect`] and [`Action::RedirectPeer`].
+    pub ifindex: u32,
     /// Service id, 0 if none.
     pub service: u32,
     /// Backend id, 0 if none.
@@ -127,6 +136,6 @@ impl Verdict {
             Class::Forward | Class::Pass => Action::Pass,
             Class::Drop => Action::Drop,
         };
-        Self { reason, action, service: 0, backend: 0 }
+        Self { reason, action, ifindex: 0, service: 0, backend: 0 }
     }
 }

@@ -6,7 +6,7 @@ use std::{
     rc::Rc,
 };
 
-use super::{Insert, Stage, Tables};
+use super::{Insert, Stage, Step, Tables};
 use crate::{
     abi::{
         address::Address,
@@ -16,8 +16,11 @@ use crate::{
         settings::Settings,
         stats::Traffic,
     },
+    packet::Headers,
     pipeline::{
+        choose::{Choice, NewFlow, choose},
         flow_key::FlowKey,
+        rewrite::Decision,
         verdict::{Reason, Verdict},
     },
 };
@@ -81,6 +84,10 @@ fn prefix_matches(a: &[u8], b: &[u8], bits: u32) -> bool {
 impl Tables for MemoryTables {
     type Entry<'a> = Rc<SharedConn>;
 
+    fn forget_paths(&self, headers: Headers) -> Headers {
+        headers
+    }
+
     fn settings(&self) -> Option<&Settings> {
         Some(&self.settings)
     }
@@ -92,6 +99,14 @@ impl Tables for MemoryTables {
 
     fn conn<K: FlowKey>(&self, stage: Stage, key: &K) -> Option<Rc<SharedConn>> {
         self.conns.borrow().get(&(stage, tuple(key))).cloned()
+    }
+
+    fn scratch<R>(&self, f: impl FnOnce(&mut Conn) -> R) -> Option<R> {
+        Some(f(&mut Conn::default()))
+    }
+
+    fn with_decision<R>(&self, f: impl FnOnce(&mut Decision) -> R) -> Option<R> {
+        Some(f(&mut Decision::new()))
     }
 
     fn insert_conn<K: FlowKey>(&self, stage: Stage, key: &K, conn: &Conn) -> Insert {
@@ -137,6 +152,18 @@ impl Tables for MemoryTables {
 
     fn slot(&self, page: u32, slot: u32) -> Option<u32> {
         self.pages.get(&page)?.get(slot as usize).copied()
+    }
+
+    fn choose(&self, flow: &NewFlow) -> Choice {
+        choose(self, flow)
+    }
+
+    fn repeat<S: Step<Self>>(&self, count: u32, step: &mut S) {
+        for index in 0..count {
+            if step.step(self, index) {
+                return;
+            }
+        }
     }
 
     fn turn(&self, service: u32) -> u64 {

@@ -9,7 +9,7 @@ mod ethernet;
 mod ipv6_extension;
 mod tcp;
 
-pub use ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet, VlanTag, is_vlan};
+pub use ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet, Macs, VlanTag, is_vlan};
 pub use ipv6_extension::{Extension, Ipv6Extension};
 pub use network_types::{
     ip::{Ipv4Hdr, Ipv6Hdr},
