@@ -3,3 +3,4 @@
 pub mod admin;
 pub mod maps;
 pub mod model;
+pub mod pcap;
