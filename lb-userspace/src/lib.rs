@@ -1,4 +1,8 @@
 //! Weir's user side: configuration, health, reconcile, the maps, the daemon and the command line.
 
+pub mod admin;
+pub mod cli;
+pub mod commands;
 pub mod maps;
 pub mod model;
+pub mod pcap;

@@ -1,0 +1,258 @@
+//! What the daemon tells: plain values, the same in `--json`, over HTTP and behind the tables.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::names::deserialize_protocol;
+use crate::model::{Policy, Protocol};
+
+/// How the daemon is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusReport {
+    /// Version of the daemon.
+    pub version: String,
+    /// Its process id.
+    pub pid: u32,
+    /// Seconds since it started.
+    pub uptime_s: u64,
+    /// Generation of the desired state in force.
+    pub generation: u64,
+    /// File the configuration came from.
+    pub config_path: PathBuf,
+    /// The last attempt to read the configuration.
+    pub last_reload: ReloadReport,
+    /// Where the dataplane sits.
+    pub attach: Vec<AttachReport>,
+    /// Services.
+    pub services: usize,
+    /// Backends that take new flows.
+    pub backends_up: usize,
+    /// Backends.
+    pub backends_total: usize,
+    /// Flows in the table.
+    pub flows: u64,
+    /// What is wrong, one sentence each; empty: nothing.
+    pub problems: Vec<String>,
+}
+
+/// An attempt to read the configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReloadReport {
+    /// Seconds since then.
+    pub age_s: u64,
+    /// Why it changed nothing; `None`: it is in force.
+    pub error: Option<String>,
+}
+
+/// A program on an interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttachReport {
+    /// Interface name.
+    pub interface: String,
+    /// Hook: `xdp`, `xdp-generic` or `tc`.
+    pub hook: String,
+}
+
+/// A service and its traffic.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServiceReport {
+    /// Name.
+    pub name: String,
+    /// Id in the maps.
+    pub id: u32,
+    /// Listen addresses: `198.18.0.1:80/tcp`.
+    pub listens: Vec<String>,
+    /// Policy.
+    pub policy: Policy,
+    /// Backends, in the order of the configuration.
+    pub backends: Vec<ShareReport>,
+    /// Flows begun since the maps exist.
+    pub flows_total: u64,
+    /// Packets from clients.
+    pub packets_in: u64,
+    /// Packets to clients.
+    pub packets_out: u64,
+    /// Bytes from clients.
+    pub bytes_in: u64,
+    /// Bytes to clients.
+    pub bytes_out: u64,
+}
+
+/// A backend's part in a service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ShareReport {
+    /// Where it serves.
+    pub endpoint: String,
+    /// Weight in force.
+    pub weight: u16,
+    /// Part of the new flows it is meant to get, 0 to 1.
+    pub share: f64,
+    /// Whether it takes new flows.
+    pub state: BackendState,
+}
+
+/// Whether a backend takes new flows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BackendState {
+    /// Yes.
+    Up,
+    /// No: an operator said so.
+    Drained,
+    /// No: its health check failed.
+    Down,
+    /// No: it left the configuration and keeps its flows a while.
+    Closing,
+}
+
+impl BackendState {
+    /// The name in tables and JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Drained => "drained",
+            Self::Down => "down",
+            Self::Closing => "closing",
+        }
+    }
+}
+
+/// A backend and its traffic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackendReport {
+    /// Where it serves: `198.18.10.2:8080/tcp`.
+    pub endpoint: String,
+    /// Id in the maps.
+    pub id: u32,
+    /// Generation of that id.
+    pub generation: u32,
+    /// Services it belongs to.
+    pub services: Vec<String>,
+    /// Whether it takes new flows.
+    pub state: BackendState,
+    /// What its health check says.
+    pub health: String,
+    /// Weight in force; where services differ, the largest.
+    pub weight: u16,
+    /// Flows it has.
+    pub flows: u64,
+    /// Packets to it.
+    pub packets_in: u64,
+    /// Packets from it.
+    pub packets_out: u64,
+    /// Bytes to it.
+    pub bytes_in: u64,
+    /// Bytes from it.
+    pub bytes_out: u64,
+    /// The way its packets take: `peer`, `redirect`, `transmit`, `stack`.
+    pub way: String,
+    /// Interface index of that way, 0 if none.
+    pub ifindex: u32,
+    /// Name of that interface, empty if none.
+    pub interface: String,
+    /// Why this state and this way.
+    pub why: String,
+}
+
+/// The flow table, or a part of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowsReport {
+    /// How many flows were asked for by service, those left out included.
+    pub total: u64,
+    /// The flows.
+    pub flows: Vec<FlowReport>,
+}
+
+/// A flow.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowReport {
+    /// Protocol.
+    #[serde(deserialize_with = "deserialize_protocol")]
+    pub protocol: Protocol,
+    /// The client.
+    pub client: SocketAddr,
+    /// What the client dials.
+    pub vip: SocketAddr,
+    /// Who serves it.
+    pub backend: SocketAddr,
+    /// Name of the service.
+    pub service: String,
+    /// How far it has come: `new`, `established`, `closing`, `closed`.
+    pub state: String,
+    /// Seconds since its first packet.
+    pub age_s: u64,
+    /// Seconds since its last packet.
+    pub idle_s: u64,
+}
+
+/// Which backend a flow has or would get, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// The flow asked about.
+    pub flow: FlowName,
+    /// Whether the flow exists.
+    pub verdict: ExplainVerdict,
+    /// Name of the pipeline's reason.
+    pub reason: String,
+    /// The service, if one listens.
+    pub service: Option<String>,
+    /// The backend, if one is chosen.
+    pub backend: Option<String>,
+    /// How the service chooses.
+    pub policy: Option<Policy>,
+    /// Whom it chooses among.
+    pub candidates: Vec<Candidate>,
+    /// The same in sentences.
+    pub text: String,
+}
+
+/// The ends of a flow.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowName {
+    /// Protocol.
+    #[serde(deserialize_with = "deserialize_protocol")]
+    pub protocol: Protocol,
+    /// The client.
+    pub source: SocketAddr,
+    /// The VIP.
+    pub destination: SocketAddr,
+}
+
+/// Whether an explained flow exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ExplainVerdict {
+    /// It is in the flow table.
+    Has,
+    /// It would be decided so if its first packet came.
+    Would,
+}
+
+/// A backend that was considered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// Where it serves.
+    pub backend: String,
+    /// Flows it has.
+    pub flows: u64,
+    /// Weight in force.
+    pub weight: u16,
+    /// Whether it is the one.
+    pub chosen: bool,
+}
+
+/// Something was done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// What, as a sentence.
+    pub text: String,
+}
+
+/// Whether the daemon does its work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthReport {
+    /// What keeps it from its work; empty: nothing.
+    pub reasons: Vec<String>,
+}

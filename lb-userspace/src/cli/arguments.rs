@@ -1,0 +1,245 @@
+//! The arguments of each command, as clap reads them.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    str::FromStr,
+};
+
+use clap::{ArgGroup, Args, ValueEnum, builder::PossibleValue};
+
+use super::SOCKET_DEFAULT;
+use crate::{
+    admin::names::{BackendName, parse_address, parse_protocol},
+    model::{Attach, Protocol, ServiceName, Weight},
+};
+
+/// Where pinned programs and maps live.
+const BPFFS_DEFAULT: &str = "/sys/fs/bpf";
+
+/// `weir run`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct RunArgs {
+    /// The configuration
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// The BPF file system that keeps programs and maps over a restart
+    #[arg(long, value_name = "DIR", default_value = BPFFS_DEFAULT)]
+    pub bpffs: PathBuf,
+}
+
+/// `weir demo`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct DemoArgs {
+    /// How long the load runs
+    #[arg(long, value_name = "N", default_value_t = 20,
+          value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub seconds: u64,
+    /// The hook to use
+    #[arg(long, value_name = "HOOK", value_enum, default_value_t = Attach::Auto)]
+    pub attach: Attach,
+}
+
+/// `weir check`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct CheckArgs {
+    /// The configuration
+    pub file: PathBuf,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a text here would replace that of the command")]
+    pub format: Format,
+}
+
+/// Tables or JSON.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Args)]
+pub struct Format {
+    /// Print JSON instead of text for people
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How to reach the daemon.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct Connection {
+    /// The daemon's admin socket
+    #[arg(long, value_name = "PATH", default_value = SOCKET_DEFAULT)]
+    pub socket: PathBuf,
+}
+
+/// `weir status`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+#[expect(missing_docs, reason = "texts of flattened arguments would replace those of the command")]
+pub struct StatusArgs {
+    #[command(flatten)]
+    pub format: Format,
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+/// `weir services` and `weir backends`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+#[expect(missing_docs, reason = "texts of flattened arguments would replace those of the command")]
+pub struct WatchArgs {
+    #[command(flatten)]
+    pub format: Format,
+    /// Draw the table anew each second, until Ctrl-C
+    #[arg(long, conflicts_with = "json")]
+    pub watch: bool,
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+/// `weir flows`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+#[expect(missing_docs, reason = "texts of flattened arguments would replace those of the command")]
+pub struct FlowsArgs {
+    /// Only flows of this service
+    #[arg(long, value_name = "SERVICE", value_parser = service_name)]
+    pub service: Option<ServiceName>,
+    /// At most so many flows
+    #[arg(long, value_name = "N", default_value_t = 100,
+          value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub limit: u32,
+    #[command(flatten)]
+    pub format: Format,
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+/// `weir drain` and `weir undrain`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+#[expect(missing_docs, reason = "texts of flattened arguments would replace those of the command")]
+pub struct DrainArgs {
+    /// Its address and port, as in 198.18.10.2:8080 or 198.18.10.4:53/udp
+    pub backend: BackendName,
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+/// `weir weight`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+#[expect(missing_docs, reason = "texts of flattened arguments would replace those of the command")]
+pub struct WeightArgs {
+    /// The service
+    #[arg(value_parser = service_name)]
+    pub service: ServiceName,
+    /// Its backend, as in 198.18.10.2:8080
+    pub backend: BackendName,
+    /// 0 to 1000, or "auto" for what the configuration says
+    #[arg(value_name = "N|auto")]
+    pub weight: WeightValue,
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+/// `weir explain`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+#[expect(missing_docs, reason = "texts of flattened arguments would replace those of the command")]
+pub struct ExplainArgs {
+    /// tcp or udp
+    #[arg(value_name = "PROTO", value_parser = parse_protocol)]
+    pub protocol: Protocol,
+    /// The client's address and port
+    #[arg(value_name = "SRC", value_parser = flow_end)]
+    pub source: SocketAddr,
+    /// The address and port it dials
+    #[arg(value_name = "DST", value_parser = flow_end)]
+    pub destination: SocketAddr,
+    #[command(flatten)]
+    pub format: Format,
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+/// `weir simulate`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+#[group(skip)]
+#[command(group = ArgGroup::new("input").args(["pcap", "hex"]).required(true))]
+pub struct SimulateArgs {
+    /// The configuration
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// A pcap or pcapng file of Ethernet packets
+    #[arg(long, value_name = "IN")]
+    pub pcap: Option<PathBuf>,
+    /// A text file with a packet in hex on each line; "-" is standard input
+    #[arg(long, value_name = "FILE")]
+    pub hex: Option<PathBuf>,
+    /// Write the packets that leave to this pcap file
+    #[arg(long, value_name = "OUT")]
+    pub out: Option<PathBuf>,
+    /// The hook to simulate
+    #[arg(long, value_enum, default_value_t = SimulateMode::Xdp)]
+    pub mode: SimulateMode,
+}
+
+/// The programs that can be simulated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SimulateMode {
+    /// The XDP program
+    Xdp,
+    /// The TC program
+    Tc,
+}
+
+/// `weir detach`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct DetachArgs {
+    /// The BPF file system they are pinned in
+    #[arg(long, value_name = "DIR", default_value = BPFFS_DEFAULT)]
+    pub bpffs: PathBuf,
+}
+
+/// A weight, or the way back to the configured one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WeightValue {
+    /// As configured.
+    Auto,
+    /// This one.
+    Fixed(Weight),
+}
+
+impl FromStr for WeightValue {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "auto" {
+            return Ok(Self::Auto);
+        }
+        let weight = text.parse().ok().and_then(Weight::new);
+        weight.map(Self::Fixed).ok_or_else(|| format!("not auto and not 0 to {}", Weight::MAX))
+    }
+}
+
+impl ValueEnum for Attach {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Auto, Self::Xdp, Self::XdpGeneric, Self::Tc]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(match self {
+            Self::Auto => PossibleValue::new("auto").help("TC for containers of this host"),
+            Self::Xdp => PossibleValue::new("xdp").help("Native XDP"),
+            Self::XdpGeneric => PossibleValue::new("xdp-generic").help("XDP without the driver"),
+            Self::Tc => PossibleValue::new("tc").help("TC ingress"),
+        })
+    }
+}
+
+fn service_name(text: &str) -> Result<ServiceName, String> {
+    ServiceName::new(text)
+        .ok_or_else(|| "a service is named with 1 to 63 of a-z 0-9 - _ .".to_owned())
+}
+
+fn flow_end(text: &str) -> Result<SocketAddr, String> {
+    let end = parse_address(text).map_err(|error| error.to_string())?;
+    let unusable = match end.ip() {
+        IpAddr::V4(address) => address.is_unspecified(),
+        IpAddr::V6(address) => address.is_unspecified() || address.to_ipv4_mapped().is_some(),
+    };
+    match (unusable, end.port()) {
+        (true, _) => Err("no packet has this address".to_owned()),
+        (false, 0) => Err("no packet of a flow has port 0".to_owned()),
+        (false, _) => Ok(end),
+    }
+}

@@ -1,0 +1,108 @@
+//! The texts that teach: what `--help` says beyond the arguments.
+
+pub(super) const ABOUT: &str = "\
+A layer-4 load balancer for containers. An XDP or TC program in the kernel sends each flow to one \
+of its service's backends; this program loads it, keeps its tables right and tells what it does.";
+
+pub(super) const EXAMPLES: &str = "\
+Begin with:
+  weir demo                         see it work, nothing is left behind
+  weir check weir.yaml              find every mistake in a configuration
+  sudo weir run --config weir.yaml  balance
+  sudo weir status                  ask how it goes
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or configuration";
+
+pub(super) const RUN: &str = "\
+The configuration is read again when the file changes or on SIGHUP; one with mistakes changes \
+nothing. Programs and maps stay pinned when the daemon ends, so flows go on until it is back: \
+weir detach takes them away.
+
+Example:
+  sudo weir run --config /etc/weir/weir.yaml";
+
+pub(super) const DEMO: &str = "\
+Makes network namespaces with a client and three unequal backends, puts load on them and shows \
+who gets what. Needs root; touches no interface of this host.
+
+Examples:
+  sudo weir demo
+  sudo weir demo --seconds 5 --attach xdp";
+
+pub(super) const CHECK: &str = "\
+Exit code 2 if there is a mistake. Needs no root and no daemon.
+
+Examples:
+  weir check weir.yaml
+  weir check weir.yaml --json";
+
+pub(super) const STATUS: &str = "\
+Examples:
+  sudo weir status
+  sudo weir status --json | jq .problems";
+
+pub(super) const SERVICES: &str = "\
+Examples:
+  sudo weir services
+  sudo weir services --watch
+  sudo weir services --json | jq '.[] | {name, flows_total}'";
+
+pub(super) const BACKENDS: &str = "\
+States: up; drained, by an operator; down, by its health check; closing, out of the configuration \
+but with flows left.
+
+Examples:
+  sudo weir backends
+  sudo weir backends --watch
+  sudo weir backends --json | jq '.[] | select(.state == \"down\") | .why'";
+
+pub(super) const FLOWS: &str = "\
+Examples:
+  sudo weir flows
+  sudo weir flows --service web --limit 1000
+  sudo weir flows --json | jq '.flows[].client'";
+
+pub(super) const DRAIN: &str = "\
+Without /tcp or /udp both are meant. The backend stays drained until weir undrain, also over a \
+reload of the configuration.
+
+Examples:
+  sudo weir drain 198.18.10.2:8080
+  sudo weir drain [fd00:18:10::2]:53/udp";
+
+pub(super) const UNDRAIN: &str = "\
+Example:
+  sudo weir undrain 198.18.10.2:8080";
+
+pub(super) const WEIGHT: &str = "\
+A backend of weight 4 gets twice the new flows of one of weight 2; weight 0 gets none.
+
+Examples:
+  sudo weir weight web 198.18.10.2:8080 4
+  sudo weir weight web 198.18.10.2:8080 auto";
+
+pub(super) const EXPLAIN: &str = "\
+Example:
+  sudo weir explain tcp 198.18.0.2:40000 198.18.0.1:80";
+
+pub(super) const SIMULATE: &str = "\
+Prints a JSON line for each packet, with the action (pass, drop, redirect, tx), the reason and, \
+unless it is dropped, the packet as it leaves. Needs root to run the program, but no daemon and \
+no interface. In hex text, blanks are free and # begins a comment.
+
+Examples:
+  sudo weir simulate --config weir.yaml --pcap in.pcap --out out.pcap
+  sudo weir simulate --config weir.yaml --hex packets.txt --mode tc | jq .reason
+  echo 0242c6120a02... | sudo weir simulate --config weir.yaml --hex -";
+
+pub(super) const DETACH: &str = "\
+Stop the daemon first. Flows through this host end.
+
+Example:
+  sudo weir detach";
+
+pub(super) const COMPLETIONS: &str = "\
+Examples:
+  source <(weir completions bash)
+  weir completions zsh > ~/.zfunc/_weir
+  weir completions fish > ~/.config/fish/completions/weir.fish";

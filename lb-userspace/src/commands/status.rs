@@ -1,0 +1,134 @@
+//! `weir status`: how the daemon is.
+
+use std::io::Write as _;
+
+use crate::{
+    admin::{client::ask, protocol::Request, report::StatusReport},
+    cli::{
+        StatusArgs,
+        output::Output,
+        table::{Tone, facts, printable},
+        units,
+    },
+};
+
+/// Asks and prints.
+pub fn run(arguments: &StatusArgs, output: &mut Output<'_>) -> anyhow::Result<()> {
+    let report: StatusReport = ask(&arguments.connection.socket, &Request::Status)?;
+    if arguments.format.json {
+        output.json(&report)?;
+    } else {
+        let text = render(&report, output.colour());
+        output.write_all(text.as_bytes())?;
+    }
+    Ok(output.flush()?)
+}
+
+fn render(report: &StatusReport, colour: bool) -> String {
+    let attached: Vec<String> =
+        report.attach.iter().map(|at| format!("{} ({})", at.interface, at.hook)).collect();
+    let attached = if attached.is_empty() {
+        Tone::Bad.paint("nowhere", colour)
+    } else {
+        printable(&attached.join(", "))
+    };
+    let tone = if report.backends_up == report.backends_total { Tone::Good } else { Tone::Warning };
+    let backends = format!("{} of {} up", report.backends_up, report.backends_total);
+    let mut text = facts(&[
+        ("version", printable(&report.version)),
+        ("process", format!("{}, up {}", report.pid, units::seconds(report.uptime_s))),
+        ("configuration", printable(&report.config_path.display().to_string())),
+        ("generation", report.generation.to_string()),
+        ("last reload", last_reload(report, colour)),
+        ("attached to", attached),
+        ("services", report.services.to_string()),
+        ("backends", tone.paint(&backends, colour)),
+        ("flows", units::count(report.flows)),
+    ]);
+    for problem in &report.problems {
+        let line = format!("problem: {}", printable(problem));
+        text.push_str(&Tone::Bad.paint(&line, colour));
+        text.push('\n');
+    }
+    text
+}
+
+fn last_reload(report: &StatusReport, colour: bool) -> String {
+    let age = units::seconds(report.last_reload.age_s);
+    match &report.last_reload.error {
+        None => format!("{} {age} ago", Tone::Good.paint("ok", colour)),
+        Some(error) => {
+            let failed = Tone::Bad.paint("failed", colour);
+            format!("{failed} {age} ago, nothing changed: {}", printable(error))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{admin::report::ReloadReport, commands::fake};
+
+    #[test]
+    fn a_daemon_at_work_is_described() {
+        insta::assert_snapshot!(render(&fake::status(), false), @r"
+        version        0.1.0
+        process        4242, up 2h05m
+        configuration  /etc/weir/weir.yaml
+        generation     3
+        last reload    ok 3m07s ago
+        attached to    lan0 (xdp), lan1 (tc)
+        services       2
+        backends       2 of 3 up
+        flows          12k
+        ");
+    }
+
+    #[test]
+    fn what_is_wrong_stands_out() {
+        let report = StatusReport {
+            attach: Vec::new(),
+            backends_up: 0,
+            last_reload: ReloadReport { age_s: 5, error: Some("weir.yaml:3:5: no".into()) },
+            problems: vec!["map CONNS4 is full".into(), "bad\x1bname".into()],
+            ..fake::status()
+        };
+        insta::assert_snapshot!(render(&report, false), @r"
+        version        0.1.0
+        process        4242, up 2h05m
+        configuration  /etc/weir/weir.yaml
+        generation     3
+        last reload    failed 5s ago, nothing changed: weir.yaml:3:5: no
+        attached to    nowhere
+        services       2
+        backends       0 of 3 up
+        flows          12k
+        problem: map CONNS4 is full
+        problem: bad�name
+        ");
+        let coloured = render(&report, true);
+        for part in ["\x1b[31mfailed", "\x1b[31mnowhere", "\x1b[33m0 of 3", "\x1b[31mproblem"] {
+            assert!(coloured.contains(part), "{coloured:?}");
+        }
+    }
+
+    #[test]
+    fn the_daemon_is_asked() {
+        let daemon = fake::Daemon::start();
+        let arguments = |json| StatusArgs { format: fake::format(json), connection: daemon.at() };
+        let text = fake::printed(|output| run(&arguments(false), output)).unwrap();
+        assert_eq!(text, render(&fake::status(), false));
+        let json = fake::printed(|output| run(&arguments(true), output)).unwrap();
+        assert_eq!(serde_json::from_str::<StatusReport>(&json).unwrap(), fake::status());
+        assert_eq!(daemon.asked(), [Request::Status, Request::Status]);
+    }
+
+    #[test]
+    fn without_a_daemon_it_says_how_to_start_one() {
+        let (_directory, connection) = fake::nobody();
+        let arguments = StatusArgs { format: fake::format(false), connection };
+        let error = fake::printed(|output| run(&arguments, output)).unwrap_err().to_string();
+        assert!(error.starts_with("no daemon answers at /"), "{error}");
+        assert!(error.ends_with(": start one with \"weir run --config FILE\""), "{error}");
+    }
+}
