@@ -1,4 +1,5 @@
 //! Weir's user side: configuration, health, reconcile, the maps, the daemon and the command line.
 
+pub mod lab;
 pub mod maps;
 pub mod model;
