@@ -105,7 +105,8 @@ impl Load {
 }
 
 impl LoadRun {
-    /// A snapshot per interval; the channel closes at the end.
+    /// A snapshot per interval; the channel closes at the end. What came after the last whole
+    /// interval is in the report only: the rates of a few moments would mislead.
     #[must_use]
     pub fn snapshots(&self) -> watch::Receiver<Snapshot> {
         self.snapshots.clone()
@@ -177,9 +178,7 @@ async fn run(load: Arc<Load>, book: &Arc<Mutex<Book>>, publish: &watch::Sender<S
             _ = ticks.tick() => { publish.send_replace(lock(book).turn_page()); }
         }
     }
-    let mut book = lock(book);
-    book.end = Some(Instant::now());
-    publish.send_replace(book.turn_page());
+    lock(book).end = Some(Instant::now());
 }
 
 /// Numbers the requests and says when each is due.

@@ -2,13 +2,14 @@
 //!
 //! A server has a number of slots and a service time; a request waits for a slot and holds it for
 //! the service time. So its capacity is known exactly, and load beyond it queues as it does in a
-//! real server.
+//! real server. The queue is kept as the moments at which the slots get free: timers of whole
+//! milliseconds make single answers late, but not the next request, so the capacity stays exact.
 
 use std::{
     io,
     net::{SocketAddr, TcpListener as StdListener},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -19,13 +20,14 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
-    time::{sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
 use super::http::{self, Ask, Bad, Request};
 use crate::lab::{Netns, Worker};
 
 const CONNECTIONS_MAX: usize = 4096;
+const SLOTS_MAX: usize = 1024;
 const IDLE_MAX: Duration = Duration::from_secs(30);
 /// How much more of a bad request is read, and for how long.
 const REFUSED_BYTES_MAX: u64 = 64 * 1024;
@@ -35,9 +37,9 @@ const BACKLOG: i32 = 1024;
 /// How fast a server is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServerProfile {
-    /// How long a request holds its slot. The timer works in whole milliseconds.
+    /// How long a request holds its slot.
     pub service_time: Duration,
-    /// Requests served at the same time, at least one.
+    /// Requests served at the same time: at least one, at most 1024.
     pub slots: usize,
 }
 
@@ -60,7 +62,7 @@ impl ServerProfile {
     /// Requests per second that it can serve at most; none if it takes no time.
     #[must_use]
     pub fn capacity(&self) -> Option<f64> {
-        let slots = f64::from(u32::try_from(self.slots.max(1)).unwrap_or(u32::MAX));
+        let slots = f64::from(u32::try_from(self.slots.clamp(1, SLOTS_MAX)).unwrap_or(u32::MAX));
         let time = self.service_time.as_secs_f64();
         (time > 0.0).then(|| slots / time)
     }
@@ -78,7 +80,7 @@ pub struct Server {
 struct Shared {
     name: String,
     service_time: Duration,
-    slots: Semaphore,
+    slots: Mutex<Slots>,
     connections: Arc<Semaphore>,
     requests: AtomicU64,
 }
@@ -101,7 +103,7 @@ impl Server {
         let shared = Arc::new(Shared {
             name: name.to_owned(),
             service_time: profile.service_time,
-            slots: Semaphore::new(profile.slots.clamp(1, Semaphore::MAX_PERMITS)),
+            slots: Mutex::new(Slots::new(profile.slots, Instant::now())),
             connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
             requests: AtomicU64::new(0),
         });
@@ -238,13 +240,35 @@ async fn refuse(stream: &mut TcpStream, bad: Bad, shared: &Shared) -> io::Result
 
 impl Shared {
     async fn work(&self, time: Duration) {
-        // The semaphore is fair and is never closed.
-        let slot = self.slots.acquire().await;
         if !time.is_zero() {
-            sleep(time).await;
+            let end = {
+                let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+                slots.take(Instant::now(), time)
+            };
+            sleep_until(end).await;
         }
         self.requests.fetch_add(1, Ordering::Relaxed);
-        drop(slot);
+    }
+}
+
+/// When each slot gets free.
+#[derive(Debug)]
+struct Slots(Vec<Instant>);
+
+impl Slots {
+    fn new(slots: usize, now: Instant) -> Self {
+        Self(vec![now; slots.clamp(1, SLOTS_MAX)])
+    }
+
+    /// Queues for the slot that gets free first; when the request is done.
+    fn take(&mut self, now: Instant, time: Duration) -> Instant {
+        match self.0.iter_mut().min() {
+            Some(free) => {
+                *free = now.max(*free) + time;
+                *free
+            }
+            None => now + time,
+        }
     }
 }
 
@@ -329,6 +353,26 @@ mod tests {
         for name in ["", "two words", "a\r\nX-Backend: b"] {
             let any = "127.0.0.1:0".parse().unwrap();
             assert!(Server::start(None, any, name, profile).is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn requests_queue_for_the_slot_that_gets_free_first() {
+        let begin = Instant::now();
+        let at = |ms| begin + Duration::from_millis(ms);
+        // Slots, and per request: arrival, service time, end.
+        let rows: [(usize, &[[u64; 3]]); 4] = [
+            (1, &[[0, 2, 2], [0, 2, 4], [1, 2, 6], [9, 2, 11]]),
+            (2, &[[0, 4, 4], [0, 2, 2], [0, 2, 4], [0, 2, 6], [20, 1, 21]]),
+            (0, &[[0, 2, 2], [0, 2, 4]]),
+            (usize::MAX, &[[0, 2, 2], [0, 2, 2]]),
+        ];
+        for (slots, requests) in rows {
+            let mut queue = Slots::new(slots, begin);
+            for [arrival, time, end] in requests {
+                let got = queue.take(at(*arrival), Duration::from_millis(*time));
+                assert_eq!(got, at(*end), "{slots} slots, {requests:?}");
+            }
         }
     }
 
