@@ -3,6 +3,8 @@
 pub mod admin;
 pub mod cli;
 pub mod commands;
+pub mod demo;
+pub mod lab;
 pub mod maps;
 pub mod model;
 pub mod pcap;
