@@ -38,14 +38,20 @@ fn write_all(out: &mut String, snapshot: &Snapshot) -> fmt::Result {
     for (id, backend) in &snapshot.backends {
         writeln!(out, "backend {id}: {}", BackendText(backend))?;
     }
-    for (key, service) in &snapshot.listens {
+    let mut listens: Vec<_> = snapshot.listens.iter().collect();
+    listens
+        .sort_by_key(|(key, _)| (IpAddr::from(key.address), u16::from_be(key.port), key.protocol));
+    for (key, service) in listens {
         writeln!(out, "listen {}: {}", listen_text(key), ServiceText(service))?;
     }
-    for (prefix, service) in &snapshot.ranges {
+    let mut ranges: Vec<_> = snapshot.ranges.iter().collect();
+    ranges.sort_by_key(|(prefix, _)| (prefix.key.address, prefix.key, prefix.bits));
+    for (prefix, service) in ranges {
         writeln!(out, "range {}: {}", range_text(prefix), ServiceText(service))?;
     }
     for prefix in &snapshot.sources {
-        writeln!(out, "source {}", source_text(prefix))?;
+        let service = u32::from_ne_bytes(prefix.key.service);
+        writeln!(out, "source {} for service {service}", source_text(prefix))?;
     }
     write_tables(out, snapshot)
 }
@@ -187,13 +193,13 @@ pub fn range_ports(prefix: &Prefix<RangeKey>) -> (u16, u16) {
     (first, first | u16::MAX.checked_shr(port_bits).unwrap_or(0))
 }
 
-/// `198.18.0.0/15 for service 1`
+/// `198.18.0.0/15`
 #[must_use]
 pub fn source_text(prefix: &Prefix<SourceKey>) -> String {
     let bits = prefix.bits.saturating_sub(SourceKey::BITS_BEFORE_ADDRESS);
     let address = Address::from_v6(prefix.key.address);
     let bits = if address.is_v4() && bits >= 96 { bits - 96 } else { bits };
-    format!("{address}/{bits} for service {}", u32::from_ne_bytes(prefix.key.service))
+    format!("{address}/{bits}")
 }
 
 fn place(address: Address, first: u16, last: Option<u16>) -> String {
@@ -235,4 +241,55 @@ fn fnv(words: &[u32]) -> u64 {
     words.iter().flat_map(|word| word.to_le_bytes()).fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_snapshot_still_says_what_there_is() {
+        insta::assert_snapshot!(dump(&Snapshot::default()), @r"
+        settings: abi 0, generation 0, 0 Hz
+        timeouts: tcp 0 0 0 0, udp 0 0; hairpin :: ::
+        ports tcp: services none, backends none
+        ports udp: services none, backends none
+        ");
+    }
+
+    #[test]
+    fn nonsense_is_shown_as_it_is() {
+        let address = Address::from_v4([198, 18, 10, 2]);
+        let odd = Backend { address, state: 9, way: 7, protocol: 1000, ..Backend::default() };
+        assert_eq!(
+            BackendText(&odd).to_string(),
+            "198.18.10.2:0/? unknown state, generation 0, capacity 0, way 7"
+        );
+        let key = ListenKey { address, port: 80_u16.to_be(), protocol: 132, zero: 0 };
+        assert_eq!(listen_text(&key), "198.18.10.2:80/132");
+        assert_eq!(select_text(99), "select 99");
+        for (bits, ports) in [(0, (0, u16::MAX)), (152, (0, 0)), (200, (0, 0))] {
+            assert_eq!(range_ports(&Prefix { bits, key: RangeKey::default() }), ports, "{bits}");
+        }
+        let source = Prefix { bits: 0, key: SourceKey::default() };
+        assert_eq!(source_text(&source), "::/0");
+    }
+
+    #[test]
+    fn a_table_without_pages_is_empty_and_not_a_panic() {
+        let service = Service { table_len: 4, table_page: 8, ..Service::default() };
+        let listens = [(ListenKey::default(), service)].into();
+        let text = dump(&Snapshot { listens, ..Snapshot::default() });
+        assert!(text.ends_with("4 slots in 8..9, generation 0\ntable 8..9:\n"), "{text}");
+    }
+
+    #[test]
+    fn set_bits_are_runs() {
+        let mut words = [0_u64; PORTS / 64];
+        for port in [0, 80, 81, 82, 443, 65535] {
+            words[port / 64] |= 1 << (port % 64);
+        }
+        assert_eq!(runs(&words), "0 80-82 443 65535");
+        assert_eq!(runs(&[u64::MAX; PORTS / 64]), "0-65535");
+    }
 }

@@ -120,7 +120,6 @@ pub const fn page_span(service: &Service) -> Range<u32> {
 
 /// Cuts a table into pages, the last one filled up with 0, which is nobody's id.
 #[must_use]
-#[expect(clippy::vec_box, reason = "a page moves on into a write and a snapshot, which box it")]
 pub fn paginate(entries: &[u32]) -> Vec<Box<Page>> {
     let cut = |chunk: &[u32]| {
         let mut page = Box::<Page>::default();

@@ -30,7 +30,7 @@ pub(super) fn steps(
         let value = value(endpoint, *place, entry, capacity);
         let old = input.observed.backends.get(&place.id);
         if old != Some(&value) {
-            let why = why_changed(endpoint, place, old, &value);
+            let why = why_changed(endpoint, *place, old, &value);
             let write = Write::Backend { id: place.id, value };
             steps.push(Step { stage: Stage::Backends, write, why });
         }
@@ -99,7 +99,7 @@ fn retire(
 
 fn why_changed(
     endpoint: &Endpoint,
-    place: &Assigned,
+    place: Assigned,
     old: Option<&Backend>,
     new: &Backend,
 ) -> String {

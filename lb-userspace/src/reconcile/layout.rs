@@ -9,7 +9,7 @@ use lb_common::{
 
 use super::{
     PlanError, PlanInput, Waiting,
-    desired::DesiredService,
+    desired::{DesiredBackend, DesiredService},
     ids::Assigned,
     keys::{self, Family, Key},
     pages::FreePages,
@@ -34,9 +34,9 @@ pub(super) struct Layout {
     pub(super) pages: BTreeMap<u32, (Box<Page>, ServiceName)>,
     /// What will be allowed.
     pub(super) sources: BTreeSet<Prefix<SourceKey>>,
-    /// Backends that stay in a table because their service has to wait.
+    /// Backends in the table of a service that stays as it is because it has to wait.
     pub(super) pinned: BTreeSet<u32>,
-    /// Services left as they are because something is not free yet.
+    /// What is not free yet.
     pub(super) waiting: Vec<Waiting>,
 }
 
@@ -55,10 +55,9 @@ pub(super) fn lay_out(mut ground: Ground<'_>, ids: &[Option<u32>]) -> Result<Lay
     let mut layout = Layout::default();
     let mut pages_needed = 0;
     for (service, id) in input.desired.services.iter().zip(ids) {
-        let placed = id
-            .ok_or_else(|| Waiting::ServiceId { service: service.name.clone() })
-            .and_then(|id| build(&ground, service, id))
-            .and_then(|built| {
+        let placed =
+            id.ok_or_else(|| Waiting::ServiceId { service: service.name.clone() }).and_then(|id| {
+                let built = build(&ground, service, id, &mut layout.waiting);
                 pages_needed += built.iter().map(|table| table.pages.len()).sum::<usize>();
                 place(&mut ground.free, &known, input.observed, service, built)
             });
@@ -108,24 +107,33 @@ struct Built {
     pages: Vec<Box<Page>>,
 }
 
-/// Builds the tables of a service, one for each family it listens on.
-fn build(ground: &Ground<'_>, service: &DesiredService, id: u32) -> Result<Vec<Built>, Waiting> {
+/// Builds the tables of a service, one for each family it listens on. A backend that waits for
+/// an id is left out: the others serve meanwhile.
+fn build(
+    ground: &Ground<'_>,
+    service: &DesiredService,
+    id: u32,
+    waiting: &mut Vec<Waiting>,
+) -> Vec<Built> {
     let input = ground.input;
     let families: BTreeSet<Family> =
         service.listens.iter().map(|listen| Family::of(listen.address)).collect();
-    let build_one = |family| {
-        let usable = service.backends.iter().filter(|backend| {
-            let entry = input.desired.backends.get(&backend.endpoint);
-            let family_matches = Family::of(backend.endpoint.address) == family;
-            family_matches && backend.weight > 0 && entry.is_some_and(|entry| entry.takes_new)
-        });
-        let list = usable.map(|backend| {
-            let identity = backend.endpoint;
-            let missing = || Waiting::Backend { service: service.name.clone(), backend: identity };
-            let place = ground.backends.get(&identity).ok_or_else(missing)?;
-            Ok(TableBackend { id: place.id, identity, weight: backend.weight })
-        });
-        let list = list.collect::<Result<Vec<_>, Waiting>>()?;
+    let mut build_one = |family| {
+        let mut list = Vec::new();
+        for DesiredBackend { endpoint, weight } in &service.backends {
+            let entry = input.desired.backends.get(endpoint);
+            let takes_new = *weight > 0 && entry.is_some_and(|entry| entry.takes_new);
+            if !takes_new || Family::of(endpoint.address) != family {
+                continue;
+            }
+            match ground.backends.get(endpoint) {
+                Some(Assigned { id, .. }) => {
+                    list.push(TableBackend { id: *id, identity: *endpoint, weight: *weight });
+                }
+                None => waiting
+                    .push(Waiting::Backend { service: service.name.clone(), backend: *endpoint }),
+            }
+        }
         // A service without a usable backend keeps its listens: the dataplane answers for it.
         let table = if list.is_empty() {
             BuiltTable::default()
@@ -134,9 +142,9 @@ fn build(ground: &Ground<'_>, service: &DesiredService, id: u32) -> Result<Vec<B
         };
         let usable = u16::try_from(list.len()).unwrap_or(u16::MAX);
         let pages = paginate(&table.entries);
-        Ok(Built { id, family, usable, table, pages })
+        Built { id, family, usable, table, pages }
     };
-    families.into_iter().map(build_one).collect()
+    families.into_iter().map(&mut build_one).collect()
 }
 
 /// A table with its place.

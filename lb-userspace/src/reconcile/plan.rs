@@ -59,7 +59,7 @@ pub struct Memory {
 pub struct Plan {
     /// The writes, in order.
     pub steps: Vec<Step>,
-    /// Services that stay as they are for a while, and why.
+    /// What is not in place at the end of this plan, because its room is not free yet.
     pub waiting: Vec<Waiting>,
     /// Input of the next plan.
     pub next: Memory,
@@ -139,16 +139,16 @@ pub enum PlanError {
 }
 
 /// What a service waits for. The desired state fits, but something that is on its way out still
-/// takes its room; the plan frees it as soon as it may.
+/// takes its room; a later plan frees it as soon as it may.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Waiting {
-    /// A service id.
+    /// A service id; the service stays as it is.
     #[error("service {service} waits for a free service id")]
     ServiceId {
         /// The service.
         service: ServiceName,
     },
-    /// A backend id.
+    /// A backend id; the service's other backends serve.
     #[error("service {service} waits for a free id for its backend {backend}")]
     Backend {
         /// The service.
@@ -156,7 +156,8 @@ pub enum Waiting {
         /// Its backend.
         backend: Endpoint,
     },
-    /// Pages in a row.
+    /// Pages in a row; the service stays as it is. Lasts where the tables fill the pages so far
+    /// that there is no room for an old and a new one at a time.
     #[error("service {service} waits for {needed} free pages in a row for its table")]
     Pages {
         /// The service.

@@ -73,15 +73,17 @@ fn source_steps(
 ) -> Vec<Step> {
     let mut steps = Vec::new();
     for source in layout.sources.difference(&observed.sources) {
-        let why = format!("{}: allowed", dump::source_text(source));
+        let service = name(layout, service_of(source));
+        let why = format!("service {service}: {} may connect", dump::source_text(source));
         steps.push(Step { stage: Stage::Allow, write: Write::Source(*source), why });
     }
     let in_use: BTreeSet<u32> = published.values().map(|service| service.id).collect();
     let full = observed.sources.union(&layout.sources).count() > SOURCES_MAX as usize;
     for source in observed.sources.difference(&layout.sources) {
-        let stale = !in_use.contains(&service_of(source));
-        let stage = if stale || full { Stage::Clear } else { Stage::Forbid };
-        let why = format!("{}: not allowed", dump::source_text(source));
+        let leftover = !in_use.contains(&service_of(source));
+        let stage = if leftover || full { Stage::Clear } else { Stage::Forbid };
+        let service = name(layout, service_of(source));
+        let why = format!("service {service}: {} may not connect", dump::source_text(source));
         steps.push(Step { stage, write: Write::RemoveSource(*source), why });
     }
     steps
@@ -98,7 +100,7 @@ fn name(layout: &Layout, id: u32) -> String {
 /// What is different about a service entry.
 fn why(key: &Key, old: Option<&Service>, new: &Service) -> String {
     let Some(old) = old else {
-        return format!("listens on {key}, {} usable backends", new.usable);
+        return format!("listens on {key}, usable backends: {}", new.usable);
     };
     let mut changes = Vec::new();
     if old.id != new.id {
@@ -139,12 +141,12 @@ pub(super) fn port_steps(
         };
         if course.widened != *old {
             let more = ports::count(&course.widened) - ports::count(old);
-            step(Stage::Widen, &course.widened, format!("{protocol}: {more} more ports in use"));
+            step(Stage::Widen, &course.widened, format!("{protocol}: ports added: {more}"));
         }
         // What waits may use ports that its desired state does not tell.
         if course.settled != course.widened && layout.waiting.is_empty() {
             let fewer = ports::count(&course.widened) - ports::count(&course.settled);
-            step(Stage::Narrow, &course.settled, format!("{protocol}: {fewer} ports not in use"));
+            step(Stage::Narrow, &course.settled, format!("{protocol}: ports taken away: {fewer}"));
         }
         surplus[slot] = course.surplus;
     }
