@@ -7,7 +7,7 @@ use lb_common::abi::{
     backend::{Backend, backend_state},
 };
 use lb_userspace::{
-    maps::{LbMaps as _, Write},
+    maps::{LbMaps as _, Write, memory::Fault},
     model::Limits,
     reconcile::PlanError,
 };
@@ -129,6 +129,47 @@ fn a_table_waits_for_pages_and_the_old_one_serves_meanwhile() {
     }
     perform(&mut world, &format!("{WEB} backends=198.18.1.1:1"));
     assert_eq!(world.run().waiting, [], "one page is enough");
+}
+
+#[test]
+fn what_a_waiting_service_has_left_still_passes_the_filter() {
+    let game = "service game listen=198.18.0.1:27000-27100/udp policy=maglev";
+    let mut world = world(small(), &[&format!("{game} backends=198.18.1.1:0")]);
+    world.run();
+    perform(&mut world, &format!("{game} backends=198.18.1.2:9"));
+    for _ in 0..3 {
+        assert_eq!(world.run().waiting.len(), 1);
+        world.advance(Duration::from_mins(2));
+    }
+    let bits = |world: &World| {
+        let ports = &world.snapshot().ports[1].backends;
+        ports.iter().map(|word| word.count_ones()).sum::<u32>()
+    };
+    assert_eq!(bits(&world), 102, "the table still names a backend that answers from the range");
+    perform(&mut world, &game.replace("maglev", "random backends=198.18.1.2:9"));
+    world.run();
+    world.advance(Duration::from_mins(2));
+    world.run();
+    assert_eq!(bits(&world), 1);
+}
+
+#[test]
+fn sources_left_over_under_an_id_go_before_the_next_service_gets_it() {
+    let mut world = world(Limits::default(), &[&format!("{WEB} sources=198.18.0.0/15")]);
+    world.run();
+    perform(&mut world, "remove web");
+    world.inject(Fault::Map("SOURCES"));
+    let plan = world.plan().unwrap();
+    world.execute(&plan).unwrap_err();
+    world.inject(Fault::Never);
+    perform(&mut world, &format!("{} sources=fd00::/8", WEB.replace("web", "other")));
+    let plan = world.run();
+    let position = |map, wanted: fn(&Write) -> bool| {
+        let found = plan.steps.iter().position(|s| s.write.map() == map && wanted(&s.write));
+        found.unwrap()
+    };
+    let cleared = position("SOURCES", |write| matches!(write, Write::RemoveSource(_)));
+    assert!(cleared < position("LISTEN", |_| true), "{plan:?}");
 }
 
 #[test]
