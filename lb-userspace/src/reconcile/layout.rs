@@ -63,7 +63,10 @@ pub(super) fn lay_out(mut ground: Ground<'_>, ids: &[Option<u32>]) -> Result<Lay
             });
         match placed {
             Ok(placed) => layout.add(&ground, service, &placed)?,
-            Err(waiting) => layout.hold(&ground, service, waiting),
+            Err(waiting) => {
+                layout.waiting.push(waiting);
+                layout.hold(&ground, service, *id);
+            }
         }
     }
     check("pages of slot tables", pages_needed, input.limits.pages)?;
@@ -214,17 +217,26 @@ impl Layout {
         Ok(())
     }
 
-    /// Keeps a service as it is observed, as far as it still listens there.
-    fn hold(&mut self, ground: &Ground<'_>, service: &DesiredService, waiting: Waiting) {
-        self.waiting.push(waiting);
+    /// Keeps the tables of a service as they are observed, as far as it still listens there. Who
+    /// may connect does not wait.
+    fn hold(&mut self, ground: &Ground<'_>, service: &DesiredService, id: Option<u32>) {
+        let input = ground.input;
         for key in service.listens.iter().flat_map(Key::of) {
             let Some(old) = ground.published.get(&key) else { continue };
-            self.services.insert(key, *old);
+            self.pinned.extend(input.observed.table_backends(old));
             self.names.entry(old.id).or_insert_with(|| service.name.clone());
-            self.pinned.extend(ground.input.observed.table_backends(old));
-            let sources = ground.input.observed.sources.iter();
-            let own = sources.filter(|source| source.key.service == old.id.to_ne_bytes());
-            self.sources.extend(own);
+            if Some(old.id) != id {
+                self.services.insert(key, *old);
+                let sources = input.observed.sources.iter();
+                let own = sources.filter(|source| source.key.service == old.id.to_ne_bytes());
+                self.sources.extend(own);
+                continue;
+            }
+            let (flags, affinity_ticks) = (flags(service), service.affinity_ticks);
+            let fresh = Service { flags, affinity_ticks, ..*old };
+            let generation = if fresh == *old { old.generation } else { input.desired.generation };
+            self.services.insert(key, Service { generation, ..fresh });
+            self.sources.extend(service.sources.iter().map(|net| keys::source(old.id, net)));
         }
     }
 
@@ -242,12 +254,10 @@ impl Layout {
 
 /// What is published of a service under the keys of one family.
 fn entry(service: &DesiredService, built: &Built, first_page: u32, generation: u32) -> Service {
-    let sources = if service.sources.is_empty() { 0 } else { service_flag::SOURCES };
-    let affinity = if service.affinity_ticks == 0 { 0 } else { service_flag::AFFINITY };
     Service {
         id: built.id,
         select: built.table.select,
-        flags: sources | affinity,
+        flags: flags(service),
         usable: built.usable,
         table_page: first_page,
         table_len: built.table.len,
@@ -256,4 +266,10 @@ fn entry(service: &DesiredService, built: &Built, first_page: u32, generation: u
         generation,
         zero: 0,
     }
+}
+
+fn flags(service: &DesiredService) -> u8 {
+    let sources = if service.sources.is_empty() { 0 } else { service_flag::SOURCES };
+    let affinity = if service.affinity_ticks == 0 { 0 } else { service_flag::AFFINITY };
+    sources | affinity
 }

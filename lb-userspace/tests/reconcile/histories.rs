@@ -177,12 +177,19 @@ fn live(world: &mut World, events: &[Event]) -> bool {
     fits
 }
 
-/// Plans again and again, without flows, until nothing more can come of it.
+/// Plans again and again, without flows, until nothing more can come of it. Where pages are few,
+/// every round has a service or two wait for those that the round before left behind.
 fn settle(world: &mut World) -> Plan {
     world.flows.clear();
-    for _ in 0..6 {
-        world.run();
+    let mut idle = 0;
+    for _ in 0..40 {
+        let plan = world.run();
         world.advance(Duration::from_secs(61));
+        // A plan without steps may begin to wait for something; the one after it has waited.
+        idle = if plan.steps.is_empty() { idle + 1 } else { 0 };
+        if idle == 2 {
+            break;
+        }
     }
     world.run()
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use lb_common::abi::{
     ABI_VERSION,
     backend::{Backend, backend_state},
+    service::service_flag,
 };
 use lb_userspace::{
     maps::{LbMaps as _, Write, memory::Fault},
@@ -129,6 +130,19 @@ fn a_table_waits_for_pages_and_the_old_one_serves_meanwhile() {
     }
     perform(&mut world, &format!("{WEB} backends=198.18.1.1:1"));
     assert_eq!(world.run().waiting, [], "one page is enough");
+}
+
+#[test]
+fn who_may_connect_does_not_wait_for_pages() {
+    let hash = WEB.replace("round-robin", "maglev");
+    let mut world = world(small(), &[&format!("{hash} backends=198.18.1.1:1,198.18.1.2:1")]);
+    world.run();
+    perform(&mut world, &format!("{hash} backends=198.18.1.1:1 sources=198.18.0.0/15"));
+    assert_eq!(world.run().waiting.len(), 1);
+    let service = *world.snapshot().services().next().unwrap();
+    assert_eq!((service.flags, service.table_len), (service_flag::SOURCES, 300));
+    assert_eq!(world.snapshot().sources.len(), 1);
+    assert_eq!(world.plan().unwrap().steps, []);
 }
 
 #[test]
