@@ -8,3 +8,4 @@ pub mod lab;
 pub mod maps;
 pub mod model;
 pub mod pcap;
+pub mod reconcile;

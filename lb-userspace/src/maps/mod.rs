@@ -1,6 +1,10 @@
 //! The door to the dataplane's control maps. `kernel` opens it on the real maps, `memory` on a
 //! twin in this process: golden tests, `weir explain` and fault injection.
 
+pub mod dump;
+pub mod memory;
+pub mod snapshot;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use lb_common::abi::{

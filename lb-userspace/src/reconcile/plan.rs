@@ -1,0 +1,210 @@
+//! The plan: every write, in a safe order, with its reason.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use super::{
+    backends,
+    desired::Desired,
+    ids, keys,
+    layout::{self, Ground, Layout},
+    pages::{FreePages, Quarantine},
+    ports::Surplus,
+    services, settings,
+    tables::TableBuilder,
+};
+use crate::{
+    maps::{Snapshot, Write, snapshot::page_span},
+    model::{Endpoint, Limits, ServiceName},
+};
+
+/// Everything that a plan depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct PlanInput<'a> {
+    /// What the maps should say.
+    pub desired: &'a Desired,
+    /// What they say.
+    pub observed: &'a Snapshot,
+    /// [`Plan::next`] of the last plan, whether or not it was carried out to the end.
+    pub memory: &'a Memory,
+    /// Open flows by backend id; a backend that is missing has none.
+    pub flows: &'a BTreeMap<u32, u64>,
+    /// The time.
+    pub now: Instant,
+    /// How long a backend that left keeps its flows.
+    pub drain: Duration,
+    /// Capacities of the maps. Id 0 is nobody, so there is room for one service and one backend
+    /// fewer than the arrays have elements.
+    pub limits: Limits,
+    /// Builds slot tables.
+    pub build: TableBuilder,
+}
+
+/// What the planner must know and the maps do not say. A controller that starts without it lets
+/// what is on its way out wait once more; pages need no memory then, because no packet stays in
+/// the program for as long as a start takes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    pub(super) pages: Quarantine,
+    /// Since when a backend that left has been closed.
+    pub(super) closing: BTreeMap<u32, Instant>,
+    /// Pre-filter bits that nobody needs: TCP, UDP.
+    pub(super) ports: [Option<Surplus>; 2],
+}
+
+/// What to do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// The writes, in order.
+    pub steps: Vec<Step>,
+    /// What is not in place at the end of this plan, because its room is not free yet.
+    pub waiting: Vec<Waiting>,
+    /// Input of the next plan.
+    pub next: Memory,
+}
+
+/// One write and its reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Its place in the order.
+    pub stage: Stage,
+    /// What to write.
+    pub write: Write,
+    /// Why.
+    pub why: String,
+}
+
+/// The safe order: what is named exists before it is named, and goes when nobody names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Settings that the new services need.
+    Prepare,
+    /// The pre-filter lets the new services through.
+    Widen,
+    /// New backends, changes of state and of next hops.
+    Backends,
+    /// Leftovers of an id's last use go, and what must go to make room.
+    Clear,
+    /// New sources are allowed.
+    Allow,
+    /// New tables, which nobody reads yet.
+    Tables,
+    /// Services name them.
+    Publish,
+    /// Listen addresses go.
+    Withdraw,
+    /// Sources that nobody checks go.
+    Forbid,
+    /// The pre-filter lets through what is left.
+    Narrow,
+    /// Backends close or free their ids.
+    Retire,
+    /// The settings say that this desired state is in place.
+    Settle,
+}
+
+/// Why no plan can be made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// The desired state is larger than the dataplane.
+    #[error("{needed} {what} do not fit: the dataplane is loaded for {limit}")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many.
+        needed: usize,
+        /// Room.
+        limit: u32,
+    },
+    /// A service names a backend that the desired state does not list.
+    #[error("service {service}: backend {backend} is not among the backends")]
+    Unlisted {
+        /// The service.
+        service: ServiceName,
+        /// The backend.
+        backend: Endpoint,
+    },
+    /// Two services listen on one address.
+    #[error("services {first} and {second} both listen on {listen}")]
+    Conflict {
+        /// The address.
+        listen: String,
+        /// One of them.
+        first: String,
+        /// The other one.
+        second: String,
+    },
+}
+
+/// What a service waits for. The desired state fits, but something that is on its way out still
+/// takes its room; a later plan frees it as soon as it may.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Waiting {
+    /// A service id; the service stays as it is.
+    #[error("service {service} waits for a free service id")]
+    ServiceId {
+        /// The service.
+        service: ServiceName,
+    },
+    /// A backend id; the service's other backends serve.
+    #[error("service {service} waits for a free id for its backend {backend}")]
+    Backend {
+        /// The service.
+        service: ServiceName,
+        /// Its backend.
+        backend: Endpoint,
+    },
+    /// Pages in a row; the service stays as it is. Lasts where the tables fill the pages so far
+    /// that there is no room for an old and a new one at a time.
+    #[error("service {service} waits for {needed} free pages in a row for its table")]
+    Pages {
+        /// The service.
+        service: ServiceName,
+        /// How many.
+        needed: usize,
+    },
+}
+
+/// Plans the way from the observed to the desired state.
+pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
+    check(input)?;
+    let PlanInput { desired, observed, memory, now, limits, .. } = *input;
+    let published = keys::published(observed);
+    let named = published.values().flat_map(|service| {
+        let span = page_span(service);
+        span.start..span.end.min(limits.pages)
+    });
+    let quarantine = memory.pages.observe(named.collect(), now);
+    let places = ids::backends(desired, &observed.backends, limits.backends);
+    let service_ids = ids::services(desired, &published, limits.services);
+
+    let free = FreePages::new(limits.pages, &quarantine);
+    let ground = Ground { input, published: &published, backends: &places, free };
+    let layout: Layout = layout::lay_out(ground, &service_ids)?;
+
+    let (backend_steps, closing) = backends::steps(input, &places, &layout.pinned);
+    let (port_steps, ports) = services::port_steps(input, &layout);
+    let mut steps = settings::steps(desired, observed, &layout);
+    steps.extend(backend_steps);
+    steps.extend(port_steps);
+    steps.extend(services::steps(observed, &published, &layout));
+    steps.sort_by_key(|step| step.stage);
+    let next = Memory { pages: quarantine, closing, ports };
+    Ok(Plan { steps, waiting: layout.waiting, next })
+}
+
+/// What is wrong with the desired state whatever the maps say.
+fn check(input: &PlanInput<'_>) -> Result<(), PlanError> {
+    let PlanInput { desired, limits, .. } = input;
+    layout::check("services", desired.services.len(), limits.services.saturating_sub(1))?;
+    layout::check("backends", desired.backends.len(), limits.backends.saturating_sub(1))?;
+    for service in &desired.services {
+        let mut endpoints = service.backends.iter().map(|backend| backend.endpoint);
+        if let Some(backend) = endpoints.find(|backend| !desired.backends.contains_key(backend)) {
+            return Err(PlanError::Unlisted { service: service.name.clone(), backend });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,147 @@
+//! A controller without its shell: the state that it carries from plan to plan.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use lb_common::abi::{
+    backend::Backend,
+    service::{Service, select},
+};
+use lb_userspace::{
+    maps::{
+        LbMaps as _, Snapshot,
+        dump::{listen_text, range_text},
+        memory::Fault,
+    },
+    model::{Endpoint, Limits, Policy, Protocol},
+    reconcile::{
+        BuiltTable, Desired, ExecuteError, Memory, Plan, PlanError, PlanInput, TableBackend,
+        execute, plan,
+    },
+};
+
+use crate::watched::Watched;
+
+/// How long backends that left keep their flows here.
+const DRAIN: Duration = Duration::from_mins(1);
+
+/// Slots of the hash tables here: more than a page holds.
+const HASH_SLOTS: usize = 300;
+
+#[derive(Clone)]
+pub(crate) struct World {
+    pub(crate) desired: Desired,
+    pub(crate) flows: BTreeMap<u32, u64>,
+    pub(crate) maps: Watched,
+    observed: Snapshot,
+    memory: Memory,
+    limits: Limits,
+}
+
+impl World {
+    pub(crate) fn new(limits: Limits, now: Instant) -> Self {
+        Self {
+            desired: Desired::default(),
+            flows: BTreeMap::new(),
+            maps: Watched::new(limits, now),
+            observed: Snapshot::default(),
+            memory: Memory::default(),
+            limits,
+        }
+    }
+
+    pub(crate) fn advance(&mut self, time: Duration) {
+        self.maps.now += time;
+    }
+
+    pub(crate) fn plan(&self) -> Result<Plan, PlanError> {
+        plan(&PlanInput {
+            desired: &self.desired,
+            observed: &self.observed,
+            memory: &self.memory,
+            flows: &self.flows,
+            now: self.maps.now,
+            drain: DRAIN,
+            limits: self.limits,
+            build,
+        })
+    }
+
+    /// Carries a plan out as the daemon does.
+    pub(crate) fn execute(&mut self, plan: &Plan) -> Result<usize, ExecuteError> {
+        self.memory = plan.next.clone();
+        let result = execute(plan, &mut self.maps, &mut self.observed);
+        assert_eq!(self.observed, self.snapshot(), "the executor's picture of the maps");
+        result
+    }
+
+    pub(crate) fn run(&mut self) -> Plan {
+        let plan = self.plan().unwrap();
+        assert_eq!(self.execute(&plan).unwrap(), plan.steps.len());
+        plan
+    }
+
+    /// A new controller adopts the maps. A start takes longer than a page rests.
+    pub(crate) fn restart(&mut self) {
+        self.memory = Memory::default();
+        self.observed = self.snapshot();
+        self.advance(Duration::from_secs(1));
+    }
+
+    pub(crate) fn inject(&mut self, fault: Fault) {
+        self.maps.maps.inject(fault);
+    }
+
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        self.maps.snapshot().unwrap()
+    }
+}
+
+/// Tables whose content a reader can work out.
+pub(crate) fn build(policy: Policy, backends: &[TableBackend]) -> BuiltTable {
+    let each = || backends.iter().map(|backend| backend.id);
+    let by_weight = || backends.iter().flat_map(|b| std::iter::repeat_n(b.id, b.weight as usize));
+    let pairs = || backends.iter().flat_map(|backend| [backend.id, backend.weight]);
+    let (select, entries): (u8, Vec<u32>) = match policy {
+        Policy::Maglev => (select::HASH_FLOW, by_weight().cycle().take(HASH_SLOTS).collect()),
+        Policy::SourceHash => (select::HASH_SOURCE, each().cycle().take(HASH_SLOTS).collect()),
+        Policy::RoundRobin => (select::TURN, each().collect()),
+        Policy::WeightedRoundRobin => (select::TURN, by_weight().collect()),
+        Policy::Random => (select::RANDOM, by_weight().collect()),
+        Policy::P2c => (select::SAMPLE_TWO, each().collect()),
+        Policy::LeastConnections | Policy::WeightedLeastConnections => {
+            (select::SCAN_LEAST, pairs().collect())
+        }
+        Policy::ShortestDelay => (select::SCAN_DELAY, pairs().collect()),
+    };
+    let pairs = matches!(select, select::SCAN_LEAST | select::SCAN_DELAY);
+    let len = if pairs { entries.len() / 2 } else { entries.len() };
+    BuiltTable { select, entries, len: u32::try_from(len).unwrap() }
+}
+
+/// What clients get from the maps, without ids and page numbers: per listen address the service
+/// entry and the backends of its table in order.
+pub(crate) type Meaning = BTreeMap<String, (u8, u8, u16, Vec<Endpoint>)>;
+
+/// The meaning of map contents.
+pub(crate) fn meaning(snapshot: &Snapshot) -> Meaning {
+    let exact = snapshot.listens.iter().map(|(key, service)| (listen_text(key), service));
+    let ranges = snapshot.ranges.iter().map(|(key, service)| (range_text(key), service));
+    let entry = |(key, service): (String, &Service)| {
+        let pairs = matches!(service.select, select::SCAN_LEAST | select::SCAN_DELAY);
+        let ids = snapshot.table_words(service).step_by(if pairs { 2 } else { 1 });
+        let backends = ids.map(|id| endpoint(&snapshot.backends[&id])).collect();
+        (key, (service.select, service.flags, service.usable, backends))
+    };
+    exact.chain(ranges).map(entry).collect()
+}
+
+fn endpoint(backend: &Backend) -> Endpoint {
+    Endpoint {
+        address: backend.address.into(),
+        port: u16::from_be(backend.port),
+        protocol: Protocol::from_number(u8::try_from(backend.protocol).unwrap()).unwrap(),
+    }
+}
