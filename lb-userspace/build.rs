@@ -25,7 +25,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-#[expect(clippy::print_stdout, reason = "cargo listens on standard output")]
 fn tell(line: &str) {
     println!("cargo:{line}");
 }
@@ -50,6 +49,9 @@ fn built_object(root: &Path) -> io::Result<Vec<u8>> {
     tell(&format!("rerun-if-changed={}", object.display()));
     // An equal object is not copied again, so the linker's own output tells the time of the build.
     let linked = directory.join("bpfel-unknown-none/release/lb-ebpf");
+    if linked.exists() {
+        tell(&format!("rerun-if-changed={}", linked.display()));
+    }
     let built = [object, linked].iter().filter_map(|path| modified(path)).max();
     let sources = ["lb-ebpf/src", "lb-common/src"].map(|path| root.join(path));
     for sources in sources.iter().filter(|path| path.is_dir()) {

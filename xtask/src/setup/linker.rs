@@ -50,6 +50,9 @@ pub(crate) fn find_or_install(
             }
         }
     }
+    page.push_str(
+        "\nan object built on another machine does too: WEIR_BPF_OBJECT=/path/to/lb-ebpf",
+    );
     bail!(page)
 }
 
