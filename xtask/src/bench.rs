@@ -1,0 +1,20 @@
+//! `cargo xtask bench`: builds for speed, then measures.
+
+use std::ffi::OsString;
+use std::process::{Command, ExitCode};
+
+use anyhow::Result;
+
+use crate::build;
+use crate::setup::{self, BENCH_PROGRAMS, TEST_PROGRAMS};
+use crate::shell::{self, say};
+use crate::workspace;
+
+pub(crate) fn run(args: &[OsString]) -> Result<ExitCode> {
+    setup::ensure_programs(&TEST_PROGRAMS)?;
+    setup::ensure_programs(&BENCH_PROGRAMS)?;
+    build::run()?;
+    say("bench: building it");
+    shell::run(shell::cargo().args(["build", "--release", "--package", "weir-bench"]))?;
+    shell::exit_code(Command::new(workspace::release_binary("weir-bench")).args(args))
+}

@@ -1,0 +1,150 @@
+//! `cargo xtask test`: one level, or all of them in one run with one sum at the end.
+
+use std::io::{self, BufRead as _, BufReader, Write};
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context as _, Result, ensure};
+use clap::ValueEnum;
+
+use crate::build;
+use crate::setup::{self, TEST_PROGRAMS};
+use crate::shell::{self, say};
+use crate::summary::Summary;
+
+/// What to test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Level {
+    /// Everything that needs neither root nor the kernel side
+    Unit,
+    /// The programs in the kernel, packet by packet (root)
+    Kernel,
+    /// Real connections through network namespaces (root)
+    Netns,
+    /// All of these
+    All,
+}
+
+/// One call of cargo test.
+struct Suite {
+    name: &'static str,
+    needs_root: bool,
+    args: &'static [&'static str],
+}
+
+const UNIT: Suite = Suite { name: "unit", needs_root: false, args: &["--workspace"] };
+const KERNEL: Suite = Suite {
+    name: "kernel",
+    needs_root: true,
+    args: &["--package", "lb-userspace", "--features", "kernel-tests", "--test", "kernel"],
+};
+const NETNS: Suite = Suite {
+    name: "netns",
+    needs_root: true,
+    args: &["--package", "lb-userspace", "--features", "netns-tests", "--test", "netns"],
+};
+
+impl Level {
+    fn suites(self) -> Vec<Suite> {
+        match self {
+            Self::Unit => vec![UNIT],
+            Self::Kernel => vec![KERNEL],
+            Self::Netns => vec![NETNS],
+            Self::All => vec![UNIT, KERNEL, NETNS],
+        }
+    }
+}
+
+/// The sum is always the last line, also when something went wrong.
+pub(crate) fn run(level: Level) -> ExitCode {
+    let mut summary = Summary::default();
+    let outcome = run_suites(&level.suites(), &mut summary);
+    if let Err(error) = &outcome {
+        say(format!("test: {error:#}"));
+        // What ended before it could count its failures failed all the same.
+        summary.failed = summary.failed.max(1);
+    }
+    println!("{summary}");
+    if outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn run_suites(suites: &[Suite], summary: &mut Summary) -> Result<()> {
+    if suites.iter().any(|suite| suite.needs_root) {
+        build::kernel_side()?;
+    }
+    for suite in suites {
+        prepare(suite)?;
+        say(format!("test: {}", suite.name));
+        let mut cargo = shell::cargo();
+        let passed = stream(cargo.arg("test").args(suite.args), &mut io::stdout(), summary)?;
+        ensure!(passed, "the {} tests failed; later levels were not run", suite.name);
+    }
+    Ok(())
+}
+
+fn prepare(suite: &Suite) -> Result<()> {
+    if !suite.needs_root {
+        return Ok(());
+    }
+    ensure!(
+        shell::is_root(),
+        "the {} tests were not run: they load programs into the kernel, which needs root",
+        suite.name
+    );
+    setup::ensure_programs(&TEST_PROGRAMS)
+}
+
+/// Runs a command, shows its output as it comes and counts the tests in it.
+fn stream(command: &mut Command, show: &mut impl Write, summary: &mut Summary) -> Result<bool> {
+    let line = shell::line_of(command);
+    let mut child =
+        command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot start `{line}`"))?;
+    let output = child.stdout.take().context("no output to read")?;
+    let mut reader = BufReader::new(output);
+    let mut bytes = Vec::new();
+    // By bytes: what a test prints need not be UTF-8.
+    while reader.read_until(b'\n', &mut bytes)? > 0 {
+        show.write_all(&bytes)?;
+        summary.read_line(String::from_utf8_lossy(&bytes).trim_end());
+        bytes.clear();
+    }
+    Ok(child.wait()?.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell_run(script: &str) -> (bool, Summary) {
+        let mut summary = Summary::default();
+        // Shown to nobody: these lines would be counted by the run that this test is part of.
+        let mut command = Command::new("sh");
+        let command = command.args(["-c", script]).stderr(Stdio::null());
+        let passed = stream(command, &mut io::sink(), &mut summary).unwrap();
+        (passed, summary)
+    }
+
+    #[test]
+    fn results_are_counted_while_they_pass_by() {
+        let line = "test result: ok. 2 passed; 0 failed; 0 ignored";
+        let cases = [
+            (format!("echo '{line}'; echo '{line}'"), true, 4),
+            (format!("echo '{line}'; exit 101"), false, 2),
+            (format!("printf '\\377\\n'; printf '{line}'"), true, 2),
+            ("exit 101".to_owned(), false, 0),
+            (format!("echo '{line}' >&2"), true, 0),
+        ];
+        for (script, passed, count) in cases {
+            let wanted = (passed, Summary { passed: count, failed: 0 });
+            assert_eq!(shell_run(&script), wanted, "{script}");
+        }
+    }
+
+    #[test]
+    fn everything_runs_by_default_and_cheap_before_dear() {
+        let names = |level: Level| level.suites().iter().map(|it| it.name).collect::<Vec<_>>();
+        assert_eq!(names(Level::All), ["unit", "kernel", "netns"]);
+        assert_eq!(names(Level::Unit), ["unit"]);
+        assert!(!Level::Unit.suites()[0].needs_root);
+        assert!(Level::Kernel.suites()[0].needs_root);
+    }
+}
