@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod cli;
 pub mod commands;
+pub mod dataplane;
 pub mod demo;
 pub mod lab;
 pub mod maps;

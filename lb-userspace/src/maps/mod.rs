@@ -2,6 +2,7 @@
 //! twin in this process: golden tests, `weir explain` and fault injection.
 
 pub mod dump;
+pub mod kernel;
 pub mod memory;
 pub mod snapshot;
 

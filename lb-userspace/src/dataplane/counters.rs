@@ -1,0 +1,68 @@
+//! Counters of the dataplane, summed over the CPUs.
+
+use std::collections::BTreeMap;
+
+use aya::maps::{MapData, PerCpuArray};
+use lb_common::{abi::stats::Traffic, pipeline::verdict::Reason};
+
+use super::Dataplane;
+use crate::maps::{MapError, kernel};
+
+/// A reading of the counters.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Packets by reason, in the order of [`Reason::ALL`].
+    pub reasons: Vec<(Reason, u64)>,
+    /// Traffic by service id.
+    pub services: BTreeMap<u32, Traffic>,
+    /// Traffic by backend id.
+    pub backends: BTreeMap<u32, Traffic>,
+    /// Open flows by backend id.
+    pub flows: BTreeMap<u32, u64>,
+}
+
+impl Dataplane {
+    /// Reads the counters of these services and backends.
+    pub fn counters(
+        &self,
+        services: impl Iterator<Item = u32>,
+        backends: impl Iterator<Item = u32> + Clone,
+    ) -> Result<Counters, MapError> {
+        let maps = &self.maps;
+        let reason = |reason: Reason| {
+            let values = maps.reasons.get(&u32::from(reason as u8), 0);
+            values.map(|values| (reason, values.iter().sum())).map_err(kernel::error("REASONS"))
+        };
+        let flows = |id: u32| {
+            let load = maps.load.get(&id, 0).map_err(kernel::error("BACKEND_LOAD"));
+            load.map(|load| (id, load.flows))
+        };
+        Ok(Counters {
+            reasons: Reason::ALL.into_iter().map(reason).collect::<Result<_, _>>()?,
+            services: services
+                .map(|id| traffic(&maps.service_stats, "SERVICE_STATS", id))
+                .collect::<Result<_, _>>()?,
+            backends: backends
+                .clone()
+                .map(|id| traffic(&maps.backend_stats, "BACKEND_STATS", id))
+                .collect::<Result<_, _>>()?,
+            flows: backends.map(flows).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+fn traffic(
+    map: &PerCpuArray<MapData, Traffic>,
+    name: &'static str,
+    id: u32,
+) -> Result<(u32, Traffic), MapError> {
+    let values = map.get(&id, 0).map_err(kernel::error(name))?;
+    let sum = values.iter().fold(Traffic::default(), |sum, cpu| Traffic {
+        flows: sum.flows + cpu.flows,
+        packets_in: sum.packets_in + cpu.packets_in,
+        bytes_in: sum.bytes_in + cpu.bytes_in,
+        packets_out: sum.packets_out + cpu.packets_out,
+        bytes_out: sum.bytes_out + cpu.bytes_out,
+    });
+    Ok((id, sum))
+}

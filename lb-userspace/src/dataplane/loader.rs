@@ -1,0 +1,173 @@
+//! Loading the object: checks first, then programs and maps, or nothing.
+
+use std::{io, path::PathBuf};
+
+use aya::{
+    Ebpf, EbpfError, EbpfLoader,
+    programs::{ProgramError, SchedClassifier, Xdp},
+};
+
+use super::{attach::Attachments, host, pins::Pins};
+use crate::{
+    maps::{MapError, kernel::KernelMaps},
+    model::Limits,
+};
+
+/// Why the dataplane did not load.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The build has no object in it.
+    #[error("this build of weir carries no kernel program: build it with \"cargo xtask build\"")]
+    NoObject,
+    /// Capabilities are missing.
+    #[error(
+        "missing capabilities: {0}; run as root, or grant CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON"
+    )]
+    Privileges(String),
+    /// The kernel is too old.
+    #[error("kernel {0} is too old: weir needs bpf_loop, which came with Linux 5.17")]
+    Kernel(String),
+    /// No BPF filesystem.
+    #[error("no BPF filesystem at {}: mount one with \"mount -t bpf bpf {}\", or name another place with --bpffs", .0.display(), .0.display())]
+    NoBpffs(PathBuf),
+    /// A pin cannot be used.
+    #[error("pin {}: {source}", path.display())]
+    Pin {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A pinned map does not fit.
+    #[error(
+        "pinned map {name} has key/value/entries {found}, this configuration needs {wanted}: \
+         restore the limits, or start anew after \"weir detach\" (which ends all flows)"
+    )]
+    OtherMap {
+        /// Which map.
+        name: &'static str,
+        /// What is there.
+        found: String,
+        /// What is needed.
+        wanted: String,
+    },
+    /// The object or its maps were refused.
+    #[error("the kernel refused the object: {0}")]
+    Object(#[from] EbpfError),
+    /// A program was refused.
+    #[error("the kernel refused program {name}: {source}")]
+    Program {
+        /// Which.
+        name: &'static str,
+        /// Why.
+        source: Box<ProgramError>,
+    },
+    /// A map is not what it should be.
+    #[error(transparent)]
+    Map(#[from] MapError),
+}
+
+/// What to load.
+#[derive(Clone, Debug)]
+pub struct LoadOptions {
+    /// Table sizes.
+    pub limits: Limits,
+    /// The BPF filesystem to pin on; `None`: everything goes with this process.
+    pub bpffs: Option<PathBuf>,
+    /// Programs for test runs, which say what they did.
+    pub trace: bool,
+}
+
+/// The loaded programs and their maps.
+pub struct Dataplane {
+    pub(super) ebpf: Ebpf,
+    /// The control maps.
+    pub maps: KernelMaps,
+    pub(super) pins: Option<Pins>,
+    pub(super) attachments: Attachments,
+}
+
+/// The object this build carries.
+fn object() -> Result<&'static [u8], LoadError> {
+    static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lb-ebpf.o"));
+    if OBJECT.is_empty() { Err(LoadError::NoObject) } else { Ok(OBJECT) }
+}
+
+impl Dataplane {
+    /// Loads programs and maps, adopting the maps that an earlier daemon pinned.
+    pub fn load(options: &LoadOptions) -> Result<Self, LoadError> {
+        let object = object()?;
+        host::check()?;
+        let pins = options.bpffs.as_deref().map(Pins::new);
+        let sizes = sizes(&options.limits);
+        if let (Some(pins), Some(bpffs)) = (&pins, &options.bpffs) {
+            host::check_bpffs(bpffs)?;
+            pins.check_maps(|name| sizes.iter().find(|(map, _)| *map == name).map(|(_, n)| *n))?;
+            pins.create().map_err(|source| LoadError::Pin { path: bpffs.clone(), source })?;
+        }
+        let trace = u8::from(options.trace);
+        let mut loader = EbpfLoader::new();
+        loader.override_global("TRACE_ON", &trace, true);
+        for (map, entries) in &sizes {
+            loader.map_max_entries(map, *entries);
+        }
+        if let Some(pins) = &pins {
+            for spec in lb_common::maps::MAPS {
+                loader.map_pin_path(spec.name, pins.map(spec.name));
+            }
+        }
+        let mut ebpf = loader.load(object)?;
+        load_programs(&mut ebpf)?;
+        let maps = KernelMaps::take(&mut ebpf)?;
+        Ok(Self { ebpf, maps, pins, attachments: Attachments::default() })
+    }
+
+    /// The XDP program.
+    pub(super) fn xdp(&mut self) -> Result<&mut Xdp, LoadError> {
+        program(&mut self.ebpf, "weir_xdp")
+    }
+
+    /// A TC program.
+    pub(super) fn classifier(
+        &mut self,
+        name: &'static str,
+    ) -> Result<&mut SchedClassifier, LoadError> {
+        program(&mut self.ebpf, name)
+    }
+}
+
+/// Entries of the maps whose size is configured.
+fn sizes(limits: &Limits) -> [(&'static str, u32); 10] {
+    // Ids run from 1: element 0 of these arrays belongs to nobody.
+    let (services, backends) = (limits.services + 1, limits.backends + 1);
+    [
+        ("CONNS4", limits.conns),
+        ("CONNS6", limits.conns),
+        ("EMBRYOS4", limits.embryos),
+        ("EMBRYOS6", limits.embryos),
+        ("PAGES", limits.pages),
+        ("CURSORS", services),
+        ("SERVICE_STATS", services),
+        ("BACKENDS", backends),
+        ("BACKEND_LOAD", backends),
+        ("BACKEND_STATS", backends),
+    ]
+}
+
+fn load_programs(ebpf: &mut Ebpf) -> Result<(), LoadError> {
+    let refused = |name| move |source| LoadError::Program { name, source: Box::new(source) };
+    program::<Xdp>(ebpf, "weir_xdp")?.load().map_err(refused("weir_xdp"))?;
+    for name in ["weir_tc", "weir_clock"] {
+        program::<SchedClassifier>(ebpf, name)?.load().map_err(refused(name))?;
+    }
+    Ok(())
+}
+
+fn program<'a, P>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, LoadError>
+where
+    &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = ProgramError>,
+{
+    let refused = |source| LoadError::Program { name, source: Box::new(source) };
+    let program = ebpf.program_mut(name).ok_or(LoadError::NoObject)?;
+    program.try_into().map_err(refused)
+}

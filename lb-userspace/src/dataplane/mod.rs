@@ -1,0 +1,13 @@
+//! The kernel side as the daemon holds it: load, attach, read, let go.
+
+pub mod attach;
+pub mod clock;
+pub mod counters;
+pub mod flows;
+pub mod host;
+pub mod loader;
+pub mod pins;
+pub mod testrun;
+
+pub use attach::{AttachError, Hook};
+pub use loader::{Dataplane, LoadError, LoadOptions};

@@ -1,0 +1,199 @@
+//! The real maps.
+
+use aya::{
+    Ebpf,
+    maps::{Array, HashMap, LpmTrie, MapData, PerCpuArray, lpm_trie::Key},
+};
+use lb_common::abi::{
+    backend::{Backend, BackendLoad, backend_state},
+    flow::{Conn, FlowKey4, FlowKey6},
+    service::{ListenKey, Page, PortSet, RangeKey, Service, SourceKey},
+    settings::Settings,
+    stats::Traffic,
+    trace::Trace,
+};
+
+use super::{LbMaps, MapError, Prefix, Snapshot, Write, snapshot::page_span};
+use crate::dataplane::LoadError;
+
+/// All maps of the loaded object.
+pub struct KernelMaps {
+    settings: Array<MapData, Settings>,
+    ports: Array<MapData, PortSet>,
+    pages: Array<MapData, Page>,
+    backends: Array<MapData, Backend>,
+    listens: HashMap<MapData, ListenKey, Service>,
+    ranges: LpmTrie<MapData, RangeKey, Service>,
+    sources: LpmTrie<MapData, SourceKey, u32>,
+    trace: Array<MapData, Trace>,
+    clock: Array<MapData, u64>,
+    pub(crate) conns4: HashMap<MapData, FlowKey4, Conn>,
+    pub(crate) conns6: HashMap<MapData, FlowKey6, Conn>,
+    pub(crate) embryos4: HashMap<MapData, FlowKey4, Conn>,
+    pub(crate) embryos6: HashMap<MapData, FlowKey6, Conn>,
+    pub(crate) load: Array<MapData, BackendLoad>,
+    pub(crate) service_stats: PerCpuArray<MapData, Traffic>,
+    pub(crate) backend_stats: PerCpuArray<MapData, Traffic>,
+    pub(crate) reasons: PerCpuArray<MapData, u64>,
+}
+
+/// Says which map an error is about.
+pub(crate) fn error(map: &'static str) -> impl Fn(aya::maps::MapError) -> MapError {
+    move |error| {
+        let source = match error {
+            aya::maps::MapError::SyscallError(error) => error.io_error,
+            other => std::io::Error::other(other),
+        };
+        let full = matches!(source.raw_os_error(), Some(libc::E2BIG | libc::ENOSPC));
+        let spec = lb_common::maps::MAPS.iter().find(|spec| spec.name == map);
+        match spec {
+            Some(spec) if full => MapError::Full { map, capacity: spec.capacity },
+            _ => MapError::Kernel { map, source },
+        }
+    }
+}
+
+/// A removal of what is absent is done.
+fn gone(map: &'static str, result: Result<(), aya::maps::MapError>) -> Result<(), MapError> {
+    match result {
+        Err(aya::maps::MapError::KeyNotFound) => Ok(()),
+        Err(aya::maps::MapError::SyscallError(error))
+            if error.io_error.raw_os_error() == Some(libc::ENOENT) =>
+        {
+            Ok(())
+        }
+        other => other.map_err(error(map)),
+    }
+}
+
+macro_rules! take {
+    ($ebpf:expr, $name:literal) => {
+        $ebpf
+            .take_map($name)
+            .ok_or(MapError::Missing($name))
+            .and_then(|map| map.try_into().map_err(error($name)))?
+    };
+}
+
+impl KernelMaps {
+    /// Takes the maps out of a loaded object.
+    pub(crate) fn take(ebpf: &mut Ebpf) -> Result<Self, MapError> {
+        Ok(Self {
+            settings: take!(ebpf, "SETTINGS"),
+            ports: take!(ebpf, "PORTS"),
+            pages: take!(ebpf, "PAGES"),
+            backends: take!(ebpf, "BACKENDS"),
+            listens: take!(ebpf, "LISTEN"),
+            ranges: take!(ebpf, "LISTEN_RANGE"),
+            sources: take!(ebpf, "SOURCES"),
+            trace: take!(ebpf, "TRACE"),
+            clock: take!(ebpf, "CLOCK"),
+            conns4: take!(ebpf, "CONNS4"),
+            conns6: take!(ebpf, "CONNS6"),
+            embryos4: take!(ebpf, "EMBRYOS4"),
+            embryos6: take!(ebpf, "EMBRYOS6"),
+            load: take!(ebpf, "BACKEND_LOAD"),
+            service_stats: take!(ebpf, "SERVICE_STATS"),
+            backend_stats: take!(ebpf, "BACKEND_STATS"),
+            reasons: take!(ebpf, "REASONS"),
+        })
+    }
+
+    /// What the last traced program run did.
+    pub(crate) fn trace(&self) -> Result<Trace, LoadError> {
+        Ok(self.trace.get(&0, 0).map_err(error("TRACE"))?)
+    }
+
+    /// The ticks that the clock program wrote.
+    pub(crate) fn clock(&self) -> Result<u64, LoadError> {
+        Ok(self.clock.get(&0, 0).map_err(error("CLOCK"))?)
+    }
+
+    /// Ids of all backends that are not absent.
+    pub(crate) fn backends_in_use(&self) -> Result<Vec<u32>, MapError> {
+        let mut ids = Vec::new();
+        for (id, backend) in (0..).zip(self.backends.iter()) {
+            if backend.map_err(error("BACKENDS"))?.state != backend_state::ABSENT {
+                ids.push(id);
+            }
+        }
+        Ok(ids)
+    }
+
+    /// Whatever lies in the pages that services name.
+    fn read_pages(&self, snapshot: &mut Snapshot) -> Result<(), MapError> {
+        let services = snapshot.listens.values().chain(snapshot.ranges.values());
+        let indices: Vec<u32> = services.flat_map(page_span).collect();
+        for index in indices {
+            let page = self.pages.get(&index, 0).map_err(error("PAGES"))?;
+            snapshot.pages.insert(index, Box::new(page));
+        }
+        Ok(())
+    }
+}
+
+impl LbMaps for KernelMaps {
+    fn write(&mut self, write: &Write) -> Result<(), MapError> {
+        match write {
+            Write::Settings(settings) => {
+                self.settings.set(0, settings, 0).map_err(error("SETTINGS"))
+            }
+            Write::Ports { index, set } => {
+                self.ports.set(*index, set.as_ref(), 0).map_err(error("PORTS"))
+            }
+            Write::Backend { id, value } => {
+                self.backends.set(*id, value, 0).map_err(error("BACKENDS"))
+            }
+            Write::Page { index, page } => {
+                self.pages.set(*index, page.as_ref(), 0).map_err(error("PAGES"))
+            }
+            Write::Listen(key, service) => {
+                self.listens.insert(key, service, 0).map_err(error("LISTEN"))
+            }
+            Write::RemoveListen(key) => gone("LISTEN", self.listens.remove(key)),
+            Write::Range(prefix, service) => self
+                .ranges
+                .insert(&Key::new(prefix.bits, prefix.key), service, 0)
+                .map_err(error("LISTEN_RANGE")),
+            Write::RemoveRange(prefix) => {
+                gone("LISTEN_RANGE", self.ranges.remove(&Key::new(prefix.bits, prefix.key)))
+            }
+            Write::Source(prefix) => self
+                .sources
+                .insert(&Key::new(prefix.bits, prefix.key), 1, 0)
+                .map_err(error("SOURCES")),
+            Write::RemoveSource(prefix) => {
+                gone("SOURCES", self.sources.remove(&Key::new(prefix.bits, prefix.key)))
+            }
+        }
+    }
+
+    fn snapshot(&self) -> Result<Snapshot, MapError> {
+        let ports = |index| self.ports.get(&index, 0).map(Box::new).map_err(error("PORTS"));
+        let mut snapshot = Snapshot {
+            settings: self.settings.get(&0, 0).map_err(error("SETTINGS"))?,
+            ports: [ports(0)?, ports(1)?],
+            ..Snapshot::default()
+        };
+        for (id, backend) in (0..).zip(self.backends.iter()) {
+            let backend = backend.map_err(error("BACKENDS"))?;
+            if backend != Backend::default() {
+                snapshot.backends.insert(id, backend);
+            }
+        }
+        for entry in self.listens.iter() {
+            let (key, service) = entry.map_err(error("LISTEN"))?;
+            snapshot.listens.insert(key, service);
+        }
+        for entry in self.ranges.iter() {
+            let (key, service) = entry.map_err(error("LISTEN_RANGE"))?;
+            snapshot.ranges.insert(Prefix { bits: key.prefix_len(), key: key.data() }, service);
+        }
+        for entry in self.sources.iter() {
+            let (key, _) = entry.map_err(error("SOURCES"))?;
+            snapshot.sources.insert(Prefix { bits: key.prefix_len(), key: key.data() });
+        }
+        self.read_pages(&mut snapshot)?;
+        Ok(snapshot)
+    }
+}
