@@ -71,14 +71,19 @@ fn run_suites(suites: &[Suite], summary: &mut Summary) -> Result<()> {
     if suites.iter().any(|suite| suite.needs_root) {
         build::kernel_side()?;
     }
-    for suite in suites {
+    for (index, suite) in suites.iter().enumerate() {
         prepare(suite)?;
         say(format!("test: {}", suite.name));
         let mut cargo = shell::cargo();
         let passed = stream(cargo.arg("test").args(suite.args), &mut io::stdout(), summary)?;
-        ensure!(passed, "the {} tests failed; later levels were not run", suite.name);
+        ensure!(passed, "the {} tests failed{}", suite.name, not_run(&suites[index + 1..]));
     }
     Ok(())
+}
+
+fn not_run(rest: &[Suite]) -> String {
+    let names: Vec<&str> = rest.iter().map(|suite| suite.name).collect();
+    if names.is_empty() { String::new() } else { format!("; not run: {}", names.join(", ")) }
 }
 
 fn prepare(suite: &Suite) -> Result<()> {
@@ -137,6 +142,12 @@ mod tests {
             let wanted = (passed, Summary { passed: count, failed: 0 });
             assert_eq!(shell_run(&script), wanted, "{script}");
         }
+    }
+
+    #[test]
+    fn what_was_not_run_is_said() {
+        assert_eq!(not_run(&Level::All.suites()[1..]), "; not run: kernel, netns");
+        assert_eq!(not_run(&[]), "");
     }
 
     #[test]
