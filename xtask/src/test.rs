@@ -1,7 +1,11 @@
 //! `cargo xtask test`: one level, or all of them in one run with one sum at the end.
 
-use std::io::{self, BufRead as _, BufReader, Write};
+use std::io::{self, BufRead as _, BufReader, Read, Write};
+use std::mem;
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::ValueEnum;
@@ -10,6 +14,9 @@ use crate::build;
 use crate::setup::{self, TEST_PROGRAMS};
 use crate::shell::{self, say};
 use crate::summary::Summary;
+
+/// How long an ended run may be silent before its output counts as complete.
+const QUIET: Duration = Duration::from_millis(500);
 
 /// What to test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -71,14 +78,19 @@ fn run_suites(suites: &[Suite], summary: &mut Summary) -> Result<()> {
     if suites.iter().any(|suite| suite.needs_root) {
         build::kernel_side()?;
     }
-    for suite in suites {
+    for (index, suite) in suites.iter().enumerate() {
         prepare(suite)?;
         say(format!("test: {}", suite.name));
         let mut cargo = shell::cargo();
         let passed = stream(cargo.arg("test").args(suite.args), &mut io::stdout(), summary)?;
-        ensure!(passed, "the {} tests failed; later levels were not run", suite.name);
+        ensure!(passed, "the {} tests failed{}", suite.name, not_run(&suites[index + 1..]));
     }
     Ok(())
+}
+
+fn not_run(rest: &[Suite]) -> String {
+    let names: Vec<&str> = rest.iter().map(|suite| suite.name).collect();
+    if names.is_empty() { String::new() } else { format!("; not run: {}", names.join(", ")) }
 }
 
 fn prepare(suite: &Suite) -> Result<()> {
@@ -99,15 +111,35 @@ fn stream(command: &mut Command, show: &mut impl Write, summary: &mut Summary) -
     let mut child =
         command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot start `{line}`"))?;
     let output = child.stdout.take().context("no output to read")?;
-    let mut reader = BufReader::new(output);
-    let mut bytes = Vec::new();
-    // By bytes: what a test prints need not be UTF-8.
-    while reader.read_until(b'\n', &mut bytes)? > 0 {
-        show.write_all(&bytes)?;
-        summary.read_line(String::from_utf8_lossy(&bytes).trim_end());
-        bytes.clear();
+    let (sender, lines) = mpsc::channel();
+    thread::spawn(move || read_lines(output, &sender));
+    loop {
+        match lines.recv_timeout(QUIET) {
+            Ok(bytes) => {
+                show.write_all(&bytes)?;
+                summary.read_line(String::from_utf8_lossy(&bytes).trim_end());
+            }
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => {
+                if child.try_wait()?.is_some() {
+                    say("test: a process that the tests left behind holds their output open");
+                    break;
+                }
+            }
+        }
     }
     Ok(child.wait()?.success())
+}
+
+/// By bytes: what a test prints need not be UTF-8. Ends with the pipe, or with its reader.
+fn read_lines(output: impl Read, lines: &Sender<Vec<u8>>) {
+    let mut reader = BufReader::new(output);
+    let mut bytes = Vec::new();
+    while reader.read_until(b'\n', &mut bytes).is_ok_and(|count| count > 0) {
+        if lines.send(mem::take(&mut bytes)).is_err() {
+            return;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -132,11 +164,19 @@ mod tests {
             (format!("printf '\\377\\n'; printf '{line}'"), true, 2),
             ("exit 101".to_owned(), false, 0),
             (format!("echo '{line}' >&2"), true, 0),
+            // A process left behind keeps the pipe open; nobody waits for it.
+            (format!("sleep 5 & echo '{line}'"), true, 2),
         ];
         for (script, passed, count) in cases {
             let wanted = (passed, Summary { passed: count, failed: 0 });
             assert_eq!(shell_run(&script), wanted, "{script}");
         }
+    }
+
+    #[test]
+    fn what_was_not_run_is_said() {
+        assert_eq!(not_run(&Level::All.suites()[1..]), "; not run: kernel, netns");
+        assert_eq!(not_run(&[]), "");
     }
 
     #[test]
