@@ -1,43 +1,114 @@
-//! scratch
-use aya::{
-    EbpfLoader,
-    programs::{ProgramError, SchedClassifier, Xdp},
+//! The programs in the kernel: the verifier takes them, and every packet of the table that the
+//! host's tables know ends alike in XDP and in TC, byte for byte.
+
+#[path = "../../lb-common/tests/table/mod.rs"]
+mod table;
+
+use lb_common::pipeline::verdict::{Action, Reason};
+use lb_userspace::{
+    dataplane::{
+        Dataplane, LoadOptions,
+        testrun::{Mode, Outcome},
+    },
+    maps::{LbMaps as _, Prefix, Write},
+    model::Limits,
 };
-#[test]
-fn verifier_accepts() {
-    let obj = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bpf/lb-ebpf")).unwrap();
-    let mut e =
-        EbpfLoader::new().verifier_log_level(aya::VerifierLogLevel::STATS).load(&obj).unwrap();
-    {
-        let p: &mut Xdp = e.program_mut("weir_xdp").unwrap().try_into().unwrap();
-        show("xdp", p.load());
-        if let Ok(i) = p.info() {
-            println!(
-                "xdp verified {:?} jited {:?} xl {:?}",
-                i.verified_instruction_count(),
-                i.size_jitted(),
-                i.size_translated()
-            );
-        }
-    }
-    let p: &mut SchedClassifier = e.program_mut("weir_tc").unwrap().try_into().unwrap();
-    show("tc", p.load());
-    if let Ok(i) = p.info() {
-        println!("tc verified {:?} jited {:?}", i.verified_instruction_count(), i.size_jitted());
+use table::{Expected, Row, compare, rows::rows, world::World};
+
+/// Verified instructions that a program may cost.
+const VERIFIED_MAX: u32 = 100_000;
+
+fn load() -> Dataplane {
+    let limits = Limits { conns: 4096, embryos: 1024, ..Limits::default() };
+    Dataplane::load(&LoadOptions { limits, bpffs: None, trace: true }).unwrap()
+}
+
+fn fill(dataplane: &mut Dataplane, world: World) {
+    let mut writes = vec![Write::Settings(world.settings)];
+    writes.extend((0..).zip(world.ports).map(|(index, set)| Write::Ports { index, set }));
+    writes.extend(world.backends.into_iter().map(|(id, value)| Write::Backend { id, value }));
+    writes.extend(world.pages.into_iter().map(|(index, page)| Write::Page { index, page }));
+    writes.extend(world.listens.into_iter().map(|(key, service)| Write::Listen(key, service)));
+    let ranges = world.ranges.into_iter();
+    writes.extend(ranges.map(|((bits, key), service)| Write::Range(Prefix { bits, key }, service)));
+    let sources = world.sources.into_iter();
+    writes.extend(sources.map(|(bits, key)| Write::Source(Prefix { bits, key })));
+    for write in &writes {
+        dataplane.maps.write(write).unwrap();
     }
 }
-fn show(n: &str, r: Result<(), ProgramError>) {
-    match r {
-        Ok(()) => println!("{n} ok"),
-        Err(ProgramError::LoadError { io_error, verifier_log }) => {
-            let l = verifier_log.to_string();
-            let lines: Vec<&str> = l.lines().collect();
-            println!(
-                "{n} {io_error} {} lines\n{}",
-                lines.len(),
-                lines[lines.len().saturating_sub(60)..].join("\n")
-            )
-        }
-        Err(e) => println!("{n} {e:?}"),
+
+/// What the kernel was told, in the pipeline's words; both redirects look alike to the kernel.
+fn action(mode: Mode, row: &Row, outcome: &Outcome) -> Action {
+    let expected = row.expected.action;
+    match (mode, outcome.returned) {
+        (Mode::Xdp, 1) | (Mode::Tc, 2) => Action::Drop,
+        (Mode::Xdp, 2) | (Mode::Tc, -1) => Action::Pass,
+        (Mode::Xdp, 3) => Action::Transmit,
+        (Mode::Xdp, 4) if expected != Action::Transmit => expected,
+        (Mode::Tc, 7) => expected,
+        other => panic!("{}: the kernel was told {other:?}", row.description),
     }
+}
+
+fn run_table(mode: Mode) {
+    let mut dataplane = load();
+    fill(&mut dataplane, World::new());
+    for row in rows() {
+        let outcome = dataplane.test_run(mode, &row.input).unwrap();
+        let actual = Expected {
+            reason: Reason::from_number(outcome.trace.reason).unwrap(),
+            action: action(mode, &row, &outcome),
+            ifindex: outcome.trace.ifindex,
+            bytes: outcome.bytes.clone(),
+        };
+        compare(&format!("{mode:?}"), &row, &actual);
+    }
+}
+
+#[test]
+fn every_row_of_the_table_through_xdp() {
+    run_table(Mode::Xdp);
+}
+
+#[test]
+fn every_row_of_the_table_through_tc() {
+    run_table(Mode::Tc);
+}
+
+#[test]
+fn the_programs_stay_within_the_verifiers_budget() {
+    for size in load().program_sizes().unwrap() {
+        println!("{}: {} verified, {} bytes of machine code", size.name, size.verified, size.jited);
+        assert!(size.verified < VERIFIED_MAX, "{}: {}", size.name, size.verified);
+    }
+}
+
+#[test]
+fn what_is_written_is_read_back() {
+    let mut dataplane = load();
+    let world = World::new();
+    let (backends, listens) = (world.backends.clone(), world.listens.clone());
+    fill(&mut dataplane, world);
+    let snapshot = dataplane.maps.snapshot().unwrap();
+    assert_eq!(snapshot.backends, backends);
+    assert_eq!(snapshot.listens, listens);
+    let gone = *listens.keys().next().unwrap();
+    dataplane.maps.write(&Write::RemoveListen(gone)).unwrap();
+    dataplane.maps.write(&Write::RemoveListen(gone)).unwrap();
+    assert!(!dataplane.maps.snapshot().unwrap().listens.contains_key(&gone));
+}
+
+#[test]
+fn ticks_pass_at_a_rate_a_kernel_may_have() {
+    let mut dataplane = load();
+    assert!([100, 250, 300, 1000].contains(&dataplane.ticks_per_second().unwrap()));
+}
+
+#[test]
+fn a_bpf_filesystem_that_is_not_mounted_is_named() {
+    let options =
+        LoadOptions { limits: Limits::default(), bpffs: Some("/tmp".into()), trace: false };
+    let Err(error) = Dataplane::load(&options) else { panic!("loaded") };
+    assert!(error.to_string().contains("mount -t bpf bpf /tmp"), "{error}");
 }

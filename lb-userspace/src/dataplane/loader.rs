@@ -122,6 +122,19 @@ impl Dataplane {
         Ok(Self { ebpf, maps, pins, attachments: Attachments::default() })
     }
 
+    /// What the programs cost.
+    pub fn program_sizes(&mut self) -> Result<Vec<ProgramSize>, LoadError> {
+        let mut sizes = Vec::new();
+        let refused = |name| move |source| LoadError::Program { name, source: Box::new(source) };
+        let xdp = self.xdp()?.info().map_err(refused("weir_xdp"))?;
+        let tc = self.classifier("weir_tc")?.info().map_err(refused("weir_tc"))?;
+        for (name, info) in [("weir_xdp", xdp), ("weir_tc", tc)] {
+            let verified = info.verified_instruction_count().unwrap_or(0);
+            sizes.push(ProgramSize { name, verified, jited: info.size_jitted() });
+        }
+        Ok(sizes)
+    }
+
     /// The XDP program.
     pub(super) fn xdp(&mut self) -> Result<&mut Xdp, LoadError> {
         program(&mut self.ebpf, "weir_xdp")
@@ -134,6 +147,17 @@ impl Dataplane {
     ) -> Result<&mut SchedClassifier, LoadError> {
         program(&mut self.ebpf, name)
     }
+}
+
+/// What a loaded program costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProgramSize {
+    /// Its name.
+    pub name: &'static str,
+    /// Instructions the verifier walked.
+    pub verified: u32,
+    /// Bytes of machine code.
+    pub jited: u32,
 }
 
 /// Entries of the maps whose size is configured.

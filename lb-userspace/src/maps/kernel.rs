@@ -7,7 +7,7 @@ use aya::{
 use lb_common::abi::{
     backend::{Backend, BackendLoad, backend_state},
     flow::{Conn, FlowKey4, FlowKey6},
-    service::{ListenKey, Page, PortSet, RangeKey, Service, SourceKey},
+    service::{Cursor, ListenKey, Page, PortSet, RangeKey, Service, SourceKey},
     settings::Settings,
     stats::Traffic,
     trace::Trace,
@@ -25,6 +25,7 @@ pub struct KernelMaps {
     listens: HashMap<MapData, ListenKey, Service>,
     ranges: LpmTrie<MapData, RangeKey, Service>,
     sources: LpmTrie<MapData, SourceKey, u32>,
+    cursors: Array<MapData, Cursor>,
     trace: Array<MapData, Trace>,
     clock: Array<MapData, u64>,
     pub(crate) conns4: HashMap<MapData, FlowKey4, Conn>,
@@ -86,6 +87,7 @@ impl KernelMaps {
             listens: take!(ebpf, "LISTEN"),
             ranges: take!(ebpf, "LISTEN_RANGE"),
             sources: take!(ebpf, "SOURCES"),
+            cursors: take!(ebpf, "CURSORS"),
             trace: take!(ebpf, "TRACE"),
             clock: take!(ebpf, "CLOCK"),
             conns4: take!(ebpf, "CONNS4"),
@@ -107,6 +109,11 @@ impl KernelMaps {
     /// The ticks that the clock program wrote.
     pub(crate) fn clock(&self) -> Result<u64, LoadError> {
         Ok(self.clock.get(&0, 0).map_err(error("CLOCK"))?)
+    }
+
+    /// How many turns a service has given out.
+    pub(crate) fn turns(&self, service: u32) -> Result<u64, MapError> {
+        Ok(self.cursors.get(&service, 0).map_err(error("CURSORS"))?.turns)
     }
 
     /// Ids of all backends that are not absent.

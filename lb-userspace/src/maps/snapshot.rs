@@ -10,11 +10,13 @@ use std::{
 };
 
 use lb_common::abi::{
-    backend::Backend,
-    service::{PAGE_SLOTS, Page, Service, select},
+    address::Address,
+    backend::{Backend, backend_state},
+    service::{ListenKey, PAGE_SLOTS, Page, RangeKey, Service, select},
 };
 
-use super::{Snapshot, Write};
+use super::{Prefix, Snapshot, Write};
+use crate::model::{Endpoint, Listen, Protocol};
 
 impl Snapshot {
     /// Does to this picture what `write` does to the maps.
@@ -59,6 +61,40 @@ impl Snapshot {
     /// All published entries, each as often as it has keys.
     pub fn services(&self) -> impl Iterator<Item = &Service> {
         self.listens.values().chain(self.ranges.values())
+    }
+
+    /// The id of the service that is published under a listen address.
+    #[must_use]
+    pub fn service_of(&self, listen: &Listen) -> Option<u32> {
+        let (address, protocol) = (Address::from(listen.address), listen.protocol.number());
+        let port = listen.ports.first().to_be();
+        let exact = self.listens.get(&ListenKey { address, port, protocol, zero: 0 });
+        let in_range = || {
+            let wanted = (protocol, address.octets());
+            let of_listen = |prefix: &&Prefix<RangeKey>| {
+                let first = u16::from_be_bytes(prefix.key.port);
+                (prefix.key.protocol, prefix.key.address) == wanted
+                    && (listen.ports.first()..=listen.ports.last()).contains(&first)
+            };
+            self.ranges.keys().find(of_listen).and_then(|prefix| self.ranges.get(prefix))
+        };
+        exact.or_else(in_range).map(|service| service.id)
+    }
+
+    /// All backends that are not absent, with their ids.
+    pub fn present_backends(&self) -> impl Iterator<Item = (u32, Endpoint)> {
+        let present = self.backends.iter().filter(|(_, b)| b.state != backend_state::ABSENT);
+        present.filter_map(|(id, backend)| {
+            let number = u8::try_from(backend.protocol).ok()?;
+            let (address, port) = (backend.address.into(), u16::from_be(backend.port));
+            Some((*id, Endpoint { address, port, protocol: Protocol::from_number(number)? }))
+        })
+    }
+
+    /// The id of a backend.
+    #[must_use]
+    pub fn backend_of(&self, endpoint: &Endpoint) -> Option<u32> {
+        self.present_backends().find(|(_, there)| there == endpoint).map(|(id, _)| id)
     }
 
     /// Drops the pages that no service names: the kernel's array never forgets them, a snapshot

@@ -1,0 +1,162 @@
+//! The table of packets on the host's tables, and what holds for every packet.
+
+mod table;
+
+use lb_common::{
+    packet::SlicePacket,
+    pipeline::{process, verdict::Verdict},
+    tables::MemoryTables,
+};
+use table::{
+    Expected, compare,
+    rows::rows,
+    world::{UPLINK, World},
+};
+
+fn tables(world: World) -> MemoryTables {
+    let ports = |index: usize, of: fn(&lb_common::abi::service::PortSet) -> &[u64]| {
+        let protocol = if index == 0 { 6 } else { 17 };
+        let set = of(&world.ports[index]).to_vec();
+        (0..=u16::MAX)
+            .filter(move |port| set[usize::from(*port) / 64] >> (port % 64) & 1 == 1)
+            .map(move |port| (protocol, port))
+    };
+    let services = ports(0, |set| &set.services).chain(ports(1, |set| &set.services)).collect();
+    let backends = ports(0, |set| &set.backends).chain(ports(1, |set| &set.backends)).collect();
+    MemoryTables {
+        settings: world.settings,
+        service_ports: services,
+        backend_ports: backends,
+        listens: world.listens,
+        ranges: world.ranges,
+        sources: world.sources,
+        pages: world.pages.into_iter().map(|(n, page)| (n, page.slots.0.to_vec())).collect(),
+        backends: world.backends,
+        ..MemoryTables::default()
+    }
+}
+
+fn run(tables: &MemoryTables, bytes: &mut [u8]) -> Verdict {
+    process(&mut SlicePacket { bytes, ingress: UPLINK }, tables, 1000)
+}
+
+#[test]
+fn every_row_of_the_table() {
+    let tables = tables(World::new());
+    for row in rows() {
+        let mut bytes = row.input.clone();
+        let verdict = run(&tables, &mut bytes);
+        let ifindex = actual_ifindex(&verdict);
+        let Verdict { reason, action, .. } = verdict;
+        compare("host", &row, &Expected { reason, action, ifindex, bytes });
+    }
+}
+
+fn actual_ifindex(verdict: &Verdict) -> u32 {
+    verdict.ifindex
+}
+
+#[test]
+fn no_truncation_of_any_row_changes_anything_or_panics() {
+    for row in rows() {
+        for length in 0..row.input.len().min(14 + 20 + 20) {
+            let tables = tables_once();
+            let mut bytes = row.input[..length].to_vec();
+            run(&tables, &mut bytes);
+        }
+    }
+}
+
+fn tables_once() -> MemoryTables {
+    tables(World::new())
+}
+
+mod properties {
+    use etherparse::SlicedPacket;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::table::frame::{tcp, udp};
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn any_bytes_end_with_a_reason(mut bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let before = bytes.clone();
+            let verdict = run(&tables_once(), &mut bytes);
+            prop_assert_eq!(bytes, before);
+            prop_assert!(Reason::ALL.contains(&verdict.reason));
+        }
+
+        #[test]
+        fn one_wrong_byte_never_panics(at in 0_usize..60, value: u8, row in 0_usize..40) {
+            let rows = rows();
+            let mut bytes = rows[row % rows.len()].input.clone();
+            let at = at % bytes.len();
+            bytes[at] = value;
+            run(&tables_once(), &mut bytes);
+        }
+
+        #[test]
+        fn checksums_verify_from_scratch_and_the_way_back_is_the_inverse(
+            port in 1024_u16..60000,
+            host in 1_u8..250,
+            is_udp: bool,
+            v6: bool,
+        ) {
+            let tables = tables_once();
+            let (client, vip, backend) = match (v6, is_udp) {
+                (false, false) => (format!("198.18.0.{host}:{port}"), "198.18.1.1:80", "198.18.10.2:8080"),
+                (false, true) => (format!("198.18.0.{host}:{port}"), "198.18.1.1:53", "198.18.10.2:5353"),
+                (true, false) => (format!("[fd00:18::{host:x}]:{port}"), "[fd00:18:1::1]:80", "[fd00:18:10::2]:8080"),
+                (true, true) => (format!("[fd00:18::{host:x}]:{port}"), "[fd00:18:1::1]:53", "[fd00:18:10::2]:5353"),
+            };
+            let build = |from: &str, to: &str| if is_udp { udp(from, to) } else { tcp(from, to, "S") };
+            let mut forth = build(&client, vip).payload(b"payload").build();
+            prop_assert_eq!(run(&tables, &mut forth).reason, Reason::Forwarded);
+            check_sums(&forth);
+            let mut back = build(backend, &client).payload(b"payload").build();
+            prop_assert_eq!(run(&tables, &mut back).reason, Reason::Replied);
+            check_sums(&back);
+            let mut direct = build(vip, &client).payload(b"payload").hops(63).build();
+            direct[..12].copy_from_slice(&back[..12]);
+            prop_assert_eq!(back, direct);
+        }
+    }
+
+    use lb_common::pipeline::verdict::Reason;
+
+    /// Checksums as an independent parser computes them.
+    fn check_sums(frame: &[u8]) {
+        let packet = SlicedPacket::from_ethernet(frame).unwrap();
+        let transport = packet.transport.unwrap();
+        let net = packet.net.unwrap();
+        let (expected, actual) = match (&net, &transport) {
+            (etherparse::NetSlice::Ipv4(ip), etherparse::TransportSlice::Tcp(tcp)) => {
+                let header = ip.header().to_header();
+                assert_eq!(header.calc_header_checksum(), header.header_checksum);
+                let sum = tcp.to_header().calc_checksum_ipv4(&header, tcp.payload()).unwrap();
+                (sum, tcp.checksum())
+            }
+            (etherparse::NetSlice::Ipv4(ip), etherparse::TransportSlice::Udp(udp)) => {
+                let header = ip.header().to_header();
+                assert_eq!(header.calc_header_checksum(), header.header_checksum);
+                let sum = udp.to_header().calc_checksum_ipv4(&header, udp.payload()).unwrap();
+                (sum, udp.checksum())
+            }
+            (etherparse::NetSlice::Ipv6(ip), etherparse::TransportSlice::Tcp(tcp)) => {
+                let header = ip.header().to_header();
+                let sum = tcp.to_header().calc_checksum_ipv6(&header, tcp.payload()).unwrap();
+                (sum, tcp.checksum())
+            }
+            (etherparse::NetSlice::Ipv6(ip), etherparse::TransportSlice::Udp(udp)) => {
+                let header = ip.header().to_header();
+                let sum = udp.to_header().calc_checksum_ipv6(&header, udp.payload()).unwrap();
+                (sum, udp.checksum())
+            }
+            _ => panic!("neither TCP nor UDP"),
+        };
+        assert_eq!(expected, actual);
+    }
+}

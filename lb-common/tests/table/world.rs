@@ -1,0 +1,142 @@
+//! The world of the table: services, backends and settings, in map layouts.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lb_common::abi::{
+    ABI_VERSION,
+    address::Address,
+    backend::{Backend, backend_state, way},
+    service::{ListenKey, Page, PortSet, RangeKey, Service, SourceKey, select, service_flag},
+    settings::{Settings, settings_flag},
+};
+
+/// Interfaces of the world; test runs arrive on the loopback, whose index is 1.
+pub const UPLINK: u32 = 1;
+pub const VETH: u32 = 7;
+pub const OTHER_LINK: u32 = 9;
+/// MAC addresses on the way to the backends.
+pub const BACKEND_MAC: [u8; 6] = [2, 0, 0, 0, 10, 2];
+pub const BRIDGE_MAC: [u8; 6] = [2, 0, 0, 0, 10, 1];
+
+/// Everything the control maps hold.
+#[derive(Debug, Default)]
+pub struct World {
+    pub settings: Settings,
+    pub ports: [Box<PortSet>; 2],
+    pub backends: BTreeMap<u32, Backend>,
+    pub pages: BTreeMap<u32, Box<Page>>,
+    pub listens: BTreeMap<ListenKey, Service>,
+    pub ranges: BTreeMap<(u32, RangeKey), Service>,
+    pub sources: BTreeSet<(u32, SourceKey)>,
+}
+
+pub fn address(text: &str) -> Address {
+    text.parse::<std::net::IpAddr>().unwrap().into()
+}
+
+impl World {
+    /// The world that [`rows`](super::rows::rows) speaks of.
+    pub fn new() -> Self {
+        let mut world = Self::default();
+        world.settings = Settings {
+            abi_version: ABI_VERSION,
+            flags: settings_flag::RANGES,
+            tcp_new_ticks: 1 << 20,
+            tcp_established_ticks: 1 << 20,
+            tcp_half_closed_ticks: 1 << 20,
+            tcp_closed_ticks: 1 << 20,
+            udp_new_ticks: 1 << 20,
+            udp_established_ticks: 1 << 20,
+            hairpin_v4: address("198.19.0.8"),
+            hairpin_v6: address("fd00:19::8"),
+            ticks_per_second: 100,
+            ..Settings::default()
+        };
+        world.backend(1, "198.18.10.2", 8080, 6, way::PEER, VETH, backend_state::UP);
+        world.backend(2, "fd00:18:10::2", 8080, 6, way::PEER, VETH, backend_state::UP);
+        world.backend(3, "198.18.10.2", 5353, 17, way::LINK, OTHER_LINK, backend_state::UP);
+        world.backend(4, "198.18.10.3", 0, 17, way::STACK, 0, backend_state::UP);
+        world.backend(5, "198.18.10.5", 8080, 6, way::LINK, UPLINK, backend_state::UP);
+        world.backend(6, "198.18.10.6", 8080, 6, way::PEER, VETH, backend_state::CLOSED);
+        world.backend(7, "fd00:18:10::2", 5353, 17, way::LINK, OTHER_LINK, backend_state::UP);
+        let hash = |id| Service { id, select: select::HASH_FLOW, usable: 1, ..Service::default() };
+        world.listen("198.18.1.1", 80, 6, hash(1), &[1]);
+        world.listen("fd00:18:1::1", 80, 6, hash(2), &[2]);
+        world.listen("198.18.1.1", 53, 17, hash(3), &[3]);
+        world.listen("fd00:18:1::1", 53, 17, hash(9), &[7]);
+        world.listen("198.18.1.2", 80, 6, hash(4), &[5]);
+        world.listen("198.18.1.1", 81, 6, Service { usable: 0, ..hash(5) }, &[]);
+        world.listen("198.18.1.1", 83, 6, hash(6), &[6]);
+        let limited = Service { flags: service_flag::SOURCES, ..hash(7) };
+        world.listen("198.18.1.1", 82, 6, limited, &[1]);
+        let service = 7_u32.to_ne_bytes();
+        let source = SourceKey { service, address: address("198.18.0.0").octets() };
+        world.sources.insert((SourceKey::BITS_BEFORE_ADDRESS + 96 + 24, source));
+        world.range("198.18.1.1", 27008, 13, 17, hash(8), &[4]);
+        world
+    }
+
+    fn backend(
+        &mut self,
+        id: u32,
+        ip: &str,
+        port: u16,
+        protocol: u32,
+        way: u8,
+        ifindex: u32,
+        state: u8,
+    ) {
+        let backend = Backend {
+            address: address(ip),
+            port: port.to_be(),
+            state,
+            way,
+            generation: 1,
+            capacity: 1,
+            ifindex,
+            dst_mac: BACKEND_MAC,
+            src_mac: BRIDGE_MAC,
+            protocol,
+        };
+        self.backends.insert(id, backend);
+        let index = usize::from(protocol == 17);
+        let ports = if port == 0 { 27008..=27015 } else { port..=port };
+        for port in ports {
+            self.ports[index].backends[usize::from(port) / 64] |= 1 << (port % 64);
+        }
+    }
+
+    fn table(&mut self, service: Service, slots: &[u32]) -> Service {
+        let page = service.id;
+        let mut slots_of = Box::<Page>::default();
+        slots_of.slots.0[..slots.len()].copy_from_slice(slots);
+        self.pages.insert(page, slots_of);
+        Service { table_page: page, table_len: slots.len() as u32, ..service }
+    }
+
+    fn listen(&mut self, ip: &str, port: u16, protocol: u8, service: Service, slots: &[u32]) {
+        let service = self.table(service, slots);
+        let key = ListenKey { address: address(ip), port: port.to_be(), protocol, zero: 0 };
+        self.listens.insert(key, service);
+        let index = usize::from(protocol == 17);
+        self.ports[index].services[usize::from(port) / 64] |= 1 << (port % 64);
+    }
+
+    fn range(
+        &mut self,
+        ip: &str,
+        port: u16,
+        bits: u32,
+        protocol: u8,
+        service: Service,
+        slots: &[u32],
+    ) {
+        let service = self.table(service, slots);
+        let (address, first) = (address(ip).octets(), port.to_be_bytes());
+        let key = RangeKey { protocol, address, port: first, zero: 0 };
+        self.ranges.insert((RangeKey::BITS_BEFORE_PORT + bits, key), service);
+        for port in port..port + (1 << (16 - bits)) {
+            self.ports[1].services[usize::from(port) / 64] |= 1 << (port % 64);
+        }
+    }
+}
