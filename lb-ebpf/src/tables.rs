@@ -46,9 +46,22 @@ pub struct KernelTables;
 
 /// Adds to a counter that other CPUs change too.
 #[inline]
-fn add(counter: *mut u64, value: u64) -> u64 {
+fn add(counter: *mut u64, value: u64) {
     // SAFETY: the pointer is into a map element, 8-byte aligned.
-    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(counter, value) }
+    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(counter, value) };
+}
+
+/// Adds to a counter that other CPUs change too, and returns what it was.
+///
+/// A relaxed addition is compiled to an instruction that returns nothing, whether or not its
+/// result is used: only the stronger order makes it a fetch.
+///
+/// # Safety
+/// The pointer is into a map element, 8-byte aligned.
+#[inline]
+unsafe fn fetch_add(counter: *mut u64, value: u64) -> u64 {
+    // SAFETY: as promised by the caller.
+    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::SeqCst }>(counter, value) }
 }
 
 /// The key as the family it is of.
@@ -208,7 +221,7 @@ impl Tables for KernelTables {
     fn turn(&self, service: u32) -> u64 {
         match CURSORS.get_ptr_mut(service) {
             // SAFETY: the pointer is to a map element.
-            Some(cursor) => add(unsafe { &raw mut (*cursor).turns }, 1),
+            Some(cursor) => unsafe { fetch_add(&raw mut (*cursor).turns, 1) },
             None => 0,
         }
     }

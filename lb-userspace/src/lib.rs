@@ -3,10 +3,15 @@
 pub mod admin;
 pub mod cli;
 pub mod commands;
+pub mod config;
+pub mod daemon;
 pub mod dataplane;
 pub mod demo;
+pub mod health;
 pub mod lab;
 pub mod maps;
+pub mod metrics;
 pub mod model;
 pub mod pcap;
 pub mod reconcile;
+pub mod table;

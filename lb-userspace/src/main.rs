@@ -1,3 +1,67 @@
 //! `weir`: the command line.
 
-fn main() {}
+use std::{io::IsTerminal as _, process::ExitCode};
+
+use lb_userspace::{
+    cli::{Cli, Command, output},
+    commands, demo,
+};
+use tracing_subscriber::EnvFilter;
+
+/// Exit code of wrong usage and wrong configuration.
+const WRONG: u8 = 2;
+
+fn main() -> ExitCode {
+    let cli = match Cli::read(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    log_for(&cli.command);
+    match dispatch(cli.command) {
+        Ok(code) => code,
+        // Whoever reads us has read enough.
+        Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("weir: {error:#}");
+            let wrong = error.is::<lb_userspace::config::LoadError>();
+            if wrong { ExitCode::from(WRONG) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+/// Logs go to standard error; the demo shows itself, so it only logs what is wrong.
+fn log_for(command: &Command) {
+    let level = if matches!(command, Command::Run(_)) { "info" } else { "warn" };
+    let filter = EnvFilter::try_from_env("WEIR_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
+}
+
+fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
+    let mut stdout = output::Output::stdout();
+    let out = &mut stdout;
+    match command {
+        Command::Run(args) => commands::run::run(&args)?,
+        Command::Demo(args) => {
+            let shown = demo::show::run(args.seconds, args.attach)?;
+            return Ok(if shown { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        Command::Check(args) => return commands::check::run(&args, out),
+        Command::Status(args) => commands::status::run(&args, out)?,
+        Command::Services(args) => commands::services::run(&args, out)?,
+        Command::Backends(args) => commands::backends::run(&args, out)?,
+        Command::Flows(args) => commands::flows::run(&args, out)?,
+        Command::Drain(args) => commands::drain::run(&args, out)?,
+        Command::Undrain(args) => commands::drain::run_undrain(&args, out)?,
+        Command::Weight(args) => commands::weight::run(&args, out)?,
+        Command::Explain(args) => commands::explain::run(&args, out)?,
+        Command::Simulate(args) => commands::simulate::run(&args, out)?,
+        Command::Detach(args) => commands::detach::run(&args, out)?,
+        Command::Completions { shell } => commands::completions::run(shell, out)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -2,11 +2,15 @@
 //! a place to print to; the program turns an error into exit code 1.
 
 pub mod backends;
+pub mod check;
 pub mod completions;
+pub mod detach;
 pub mod drain;
 pub mod explain;
 pub mod flows;
+pub mod run;
 pub mod services;
+pub mod simulate;
 pub mod status;
 mod watch;
 pub mod weight;

@@ -5,6 +5,7 @@ pub mod clock;
 pub mod counters;
 pub mod flows;
 pub mod host;
+pub mod links;
 pub mod loader;
 pub mod pins;
 pub mod testrun;

@@ -5,6 +5,7 @@ mod connection;
 mod http;
 pub mod screen;
 pub mod server;
+pub mod show;
 pub mod summary;
 pub mod tally;
 pub mod view;

@@ -13,6 +13,7 @@ mod error;
 mod netns;
 mod offload;
 mod plan;
+mod settle;
 mod stale;
 mod worker;
 
@@ -73,6 +74,7 @@ impl Lab {
         let lab = Self::create(&stem, plan)?;
         let blueprint = Blueprint::draw(plan);
         build::build(&blueprint, &|role| lab.netns(role))?;
+        settle::settle(lab.backends.iter().map(|backend| &backend.netns).chain([&lab.client]))?;
         Ok(lab)
     }
 

@@ -1,0 +1,22 @@
+//! `weir run`.
+
+use anyhow::Context as _;
+use tokio::sync::oneshot;
+
+use crate::{cli::RunArgs, config, daemon};
+
+/// Runs the daemon until a signal ends it.
+pub fn run(args: &RunArgs) -> anyhow::Result<()> {
+    let options = daemon::Options {
+        config: config::load(&args.config)?,
+        file: Some(args.config.clone()),
+        bpffs: Some(args.bpffs.clone()),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let (ready, _is_ready) = oneshot::channel();
+    let (_stop, stopped) = oneshot::channel();
+    runtime.block_on(daemon::run(options, ready, stopped))
+}

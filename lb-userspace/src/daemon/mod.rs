@@ -1,0 +1,348 @@
+//! The shell around the pure parts: it waits for whatever comes (time, questions, probes, links,
+//! files, signals), asks pure code what to do, and does it. It owns the clock.
+
+mod answers;
+mod apply;
+pub mod background;
+mod explain;
+mod state;
+
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::{mpsc, oneshot},
+    time::MissedTickBehavior,
+};
+use tracing::{info, warn};
+
+use crate::{
+    admin::{self, Question},
+    config,
+    dataplane::{Dataplane, LoadOptions, links},
+    health::checker::Checker,
+    maps::{LbMaps as _, Snapshot},
+    model::{Config, Endpoint},
+    reconcile::Memory,
+};
+use state::State;
+
+/// How often the plan is made anew and idle flows are looked for.
+const TICK: Duration = Duration::from_secs(1);
+/// How many ticks lie between two sweeps of the flow table.
+const SWEEP_TICKS: u64 = 5;
+/// Questions that may wait.
+const QUESTIONS: usize = 64;
+
+/// What a daemon is started with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The configuration.
+    pub config: Config,
+    /// The file it is from, which is followed.
+    pub file: Option<PathBuf>,
+    /// The BPF filesystem to pin on; `None` pins nothing, and all ends with the process.
+    pub bpffs: Option<PathBuf>,
+}
+
+/// A running daemon.
+pub struct Daemon {
+    state: State,
+    file: Option<PathBuf>,
+    dataplane: Dataplane,
+    links: links::Links,
+    checker: Checker,
+    observed: Snapshot,
+    memory: Memory,
+    started: Instant,
+    last_reload: Reload,
+    reloads_ok: u64,
+    reloads_failed: u64,
+    problems: Vec<String>,
+    names: std::collections::BTreeMap<u32, String>,
+    ticks: u64,
+}
+
+/// How the last reload ended.
+#[derive(Debug)]
+struct Reload {
+    at: Instant,
+    error: Option<String>,
+}
+
+/// A result of a probe.
+type Probed = (Endpoint, Result<(), String>);
+
+/// Everything the daemon listens to.
+struct Inputs {
+    questions: mpsc::Receiver<Question>,
+    probes: mpsc::Receiver<Probed>,
+    links: mpsc::Receiver<()>,
+    file: mpsc::Receiver<()>,
+}
+
+/// Runs a daemon until `stop` or a signal, then takes everything off the host. `ready` is told
+/// when the first configuration is in place.
+#[expect(clippy::disallowed_methods, reason = "the daemon owns the clock")]
+pub async fn run(
+    options: Options,
+    ready: oneshot::Sender<()>,
+    stop: oneshot::Receiver<()>,
+) -> anyhow::Result<()> {
+    let (ask, questions) = mpsc::channel(QUESTIONS);
+    // The doors first: a second daemon must not get as far as the dataplane.
+    let doors = open_doors(&options.config, &ask).await?;
+    let (probe_results, probes) = mpsc::channel(QUESTIONS);
+    let (file, _watch) = follow(options.file.as_deref())?;
+    let inputs = Inputs { questions, probes, links: links::watch()?, file };
+    let mut daemon = Daemon::start(options, Checker::new(probe_results)).await?;
+    let _ = ready.send(());
+    let result = daemon.serve(inputs, stop).await;
+    drop(doors);
+    let removed = daemon.dataplane.detach().context("cannot take the programs off this host")?;
+    info!(links = removed.links, maps = removed.maps, "detached");
+    result
+}
+
+/// The tasks behind the doors; dropping them closes the doors.
+struct Doors(Vec<tokio::task::JoinHandle<()>>);
+
+impl Drop for Doors {
+    fn drop(&mut self) {
+        for task in &self.0 {
+            task.abort();
+        }
+    }
+}
+
+async fn open_doors(config: &Config, ask: &mpsc::Sender<Question>) -> anyhow::Result<Doors> {
+    let socket = admin::socket::bind(&config.admin.socket, admin::socket::Patience::default())?;
+    let mut tasks = vec![tokio::spawn(socket.serve(ask.clone()))];
+    if let Some(address) = config.admin.http {
+        let listener: TcpListener = admin::http::bind(address).await?;
+        tasks.push(tokio::spawn(admin::http::serve(listener, ask.clone())));
+    }
+    Ok(Doors(tasks))
+}
+
+impl Daemon {
+    #[expect(clippy::disallowed_methods, reason = "the daemon owns the clock")]
+    async fn start(options: Options, checker: Checker) -> anyhow::Result<Self> {
+        let config = options.config;
+        let load = LoadOptions { limits: config.limits, bpffs: options.bpffs, trace: false };
+        let mut dataplane = Dataplane::load(&load)?;
+        let ticks_per_second = dataplane.ticks_per_second()?;
+        let observed = dataplane.maps.snapshot()?;
+        let generation = observed.settings.generation;
+        let links = links::Links::open().context("cannot ask the kernel for links")?;
+        let now = Instant::now();
+        let mut daemon = Self {
+            state: State::new(config, ticks_per_second, generation),
+            file: options.file.as_deref().map(absolute),
+            dataplane,
+            links,
+            checker,
+            observed,
+            memory: Memory::default(),
+            started: now,
+            last_reload: Reload { at: now, error: None },
+            reloads_ok: 0,
+            reloads_failed: 0,
+            problems: Vec::new(),
+            names: std::collections::BTreeMap::new(),
+            ticks: 0,
+        };
+        if let Err(error) = daemon.come_up().await {
+            // The host stays as it was.
+            daemon.dataplane.detach().context("cannot undo a failed start")?;
+            return Err(error);
+        }
+        Ok(daemon)
+    }
+
+    async fn come_up(&mut self) -> anyhow::Result<()> {
+        self.checker.sync(&self.state.health_checks());
+        self.resolve_patiently().await?;
+        // Strict at the start: what is configured must be attached. Later, links come and go.
+        self.attach().await?;
+        self.reconcile()?;
+        info!(services = self.state.config.services.len(), "balancing");
+        Ok(())
+    }
+
+    async fn serve(
+        &mut self,
+        mut inputs: Inputs,
+        mut stop: oneshot::Receiver<()>,
+    ) -> anyhow::Result<()> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut hang_up = signal(SignalKind::hangup())?;
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => return Ok(()),
+                _ = interrupt.recv() => return Ok(()),
+                _ = &mut stop => return Ok(()),
+                _ = hang_up.recv() => self.reload().await,
+                Some(()) = inputs.file.recv() => self.reload().await,
+                Some((request, answer)) = inputs.questions.recv() => {
+                    // Whoever asked may have gone.
+                    let _ = answer.send(self.answer(request).await);
+                }
+                Some((endpoint, result)) = inputs.probes.recv() => self.probed(endpoint, result),
+                Some(()) = inputs.links.recv() => self.links_changed().await,
+                _ = tick.tick() => self.tick().await,
+            }
+        }
+    }
+
+    /// Reads the file again; one that does not validate changes nothing.
+    #[expect(clippy::disallowed_methods, reason = "the daemon owns the clock")]
+    async fn reload(&mut self) {
+        let Some(file) = &self.file else { return };
+        let error = match config::load(file) {
+            Ok(config) => match self.replace(config).await {
+                Ok(false) => return,
+                Ok(true) => None,
+                Err(error) => Some(format!("{error:#}")),
+            },
+            Err(error) => Some(error.to_string()),
+        };
+        match &error {
+            None => self.reloads_ok += 1,
+            Some(error) => {
+                self.reloads_failed += 1;
+                warn!("configuration not reloaded: {error}");
+            }
+        }
+        self.last_reload = Reload { at: Instant::now(), error };
+    }
+
+    /// Puts another configuration in place; `false` if it is the same.
+    async fn replace(&mut self, config: Config) -> anyhow::Result<bool> {
+        if config == self.state.config {
+            return Ok(false);
+        }
+        self.state.check_replacement(&config)?;
+        self.state.replace(config);
+        self.checker.sync(&self.state.health_checks());
+        self.resolve().await?;
+        self.attach().await?;
+        self.reconcile()?;
+        info!(generation = self.state.generation, "configuration reloaded");
+        Ok(true)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the daemon owns the clock")]
+    fn probed(&mut self, endpoint: Endpoint, result: Result<(), String>) {
+        let Some(healthy) = self.state.probed(endpoint, result, Instant::now()) else { return };
+        let why = self.state.health_text(&endpoint);
+        info!(backend = %endpoint, healthy, why, "health changed");
+        self.reconcile_or_tell();
+    }
+
+    async fn links_changed(&mut self) {
+        let before = self.state.ways().clone();
+        let result = self.resolve().await;
+        self.tell("links", result);
+        if *self.state.ways() != before {
+            let result = self.attach().await;
+            self.tell("attach", result);
+            self.reconcile_or_tell();
+        }
+    }
+
+    async fn tick(&mut self) {
+        self.ticks += 1;
+        if self.state.has_unresolved() {
+            self.nudge();
+            self.links_changed().await;
+        }
+        if self.ticks.is_multiple_of(SWEEP_TICKS) {
+            let result = self.sweep();
+            self.tell("sweep", result);
+        }
+        self.reconcile_or_tell();
+    }
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// Follows a file, if there is one: a channel that tells of changes, and what keeps it going.
+fn follow(_file: Option<&Path>) -> anyhow::Result<(mpsc::Receiver<()>, Option<mpsc::Sender<()>>)> {
+    let (sender, receiver) = mpsc::channel(1);
+    Ok((receiver, Some(sender)))
+}
+
+/// Names of services and backends by their ids in the maps.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    services: std::collections::BTreeMap<u32, String>,
+    backends: std::collections::BTreeMap<u32, String>,
+}
+
+impl Names {
+    /// The service's name; `None` for id 0.
+    #[must_use]
+    pub fn service(&self, id: u32) -> Option<String> {
+        self.services.get(&id).cloned()
+    }
+
+    /// The backend's address; `None` for id 0.
+    #[must_use]
+    pub fn backend(&self, id: u32) -> Option<String> {
+        self.backends.get(&id).cloned()
+    }
+}
+
+/// The maps of a configuration as writes, with the names behind the ids.
+#[derive(Clone, Debug, Default)]
+pub struct Writes {
+    /// The writes, in order.
+    pub writes: Vec<crate::maps::Write>,
+    /// The names.
+    pub names: Names,
+}
+
+/// What a daemon would write for a configuration on a host where every backend is healthy and is
+/// reached through the stack: `weir simulate` runs packets against that.
+#[expect(clippy::disallowed_methods, reason = "the daemon owns the clock")]
+pub fn writes_for(config: Config, ticks_per_second: u32) -> anyhow::Result<Writes> {
+    let (drain, limits) = (config.drain, config.limits);
+    let state = State::new(config, ticks_per_second, 0);
+    let desired = state.desired();
+    let mut observed = Snapshot::default();
+    let input = crate::reconcile::PlanInput {
+        desired: &desired,
+        observed: &observed,
+        memory: &Memory::default(),
+        flows: &std::collections::BTreeMap::new(),
+        now: Instant::now(),
+        drain,
+        limits,
+        build: crate::table::build,
+    };
+    let plan = crate::reconcile::plan(&input).context("the configuration does not fit")?;
+    let writes: Vec<_> = plan.steps.into_iter().map(|step| step.write).collect();
+    for write in &writes {
+        observed.apply(write);
+    }
+    let id = |service: &crate::model::Service| {
+        service.listens.iter().find_map(|listen| observed.service_of(listen))
+    };
+    let services = state.config.services.iter();
+    let names = Names {
+        services: services.filter_map(|s| Some((id(s)?, s.name.to_string()))).collect(),
+        backends: observed.present_backends().map(|(id, e)| (id, e.to_string())).collect(),
+    };
+    Ok(Writes { writes, names })
+}
