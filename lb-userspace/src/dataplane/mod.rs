@@ -1,0 +1,3 @@
+//! The kernel's side as the controller sees it.
+
+pub mod links;
