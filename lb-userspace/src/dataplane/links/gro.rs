@@ -82,10 +82,7 @@ async fn number(handle: &Handle, namespace: &File) -> Option<i32> {
 }
 
 /// Runs the work on a thread of its own, so that no other code ever finds itself elsewhere.
-fn inside<T: Send>(
-    namespace: &File,
-    work: impl FnOnce() -> io::Result<T> + Send,
-) -> io::Result<T> {
+fn inside<T: Send>(namespace: &File, work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
     thread::scope(|scope| {
         let thread = scope.spawn(|| {
             setns(namespace.as_fd(), CloneFlags::CLONE_NEWNET)?;

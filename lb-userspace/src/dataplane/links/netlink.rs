@@ -187,7 +187,7 @@ fn way(message: &RouteMessage, address: IpAddr) -> Route {
     match message.header.kind {
         RouteType::Unicast => {}
         RouteType::Local => return Route::Nowhere("an address of this host".to_owned()),
-        other => return Route::Nowhere(format!("the route's type is {other}")),
+        other => return Route::Nowhere(format!("the route's type is {other:?}")),
     }
     let link = message.attributes.iter().find_map(outgoing);
     let gateway = message.attributes.iter().find_map(|attribute| match attribute {

@@ -114,8 +114,7 @@ impl Tables {
         };
         let out = self.links.get(&link).ok_or(Stuck::LinkGone(link))?;
         let src_mac = out.mac.ok_or_else(|| Stuck::NoEthernet(out.name.clone()))?;
-        let dst_mac =
-            *self.neighbours.get(&(link, next_hop)).ok_or(Stuck::Neighbour(next_hop))?;
+        let dst_mac = *self.neighbours.get(&(link, next_hop)).ok_or(Stuck::Neighbour(next_hop))?;
         let port = if out.bridge { self.port(link, &out.name, dst_mac)? } else { link };
         Ok(Exit { link, port, dst_mac, src_mac })
     }
@@ -158,4 +157,78 @@ impl Tables {
 
 fn show(mac: Mac) -> String {
     mac.map(|byte| format!("{byte:02x}")).join(":")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GUEST: Mac = [2, 0, 0, 0, 0, 9];
+    const ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(198, 18, 10, 2));
+
+    fn link(index: u32, kind: &str) -> (u32, Link) {
+        let own = u8::try_from(index).unwrap();
+        let link = Link {
+            name: format!("{kind}{index}"),
+            mac: (kind != "tun").then_some([2, 0, 0, 0, 1, own]),
+            bridge: kind == "br",
+            peer: (kind == "veth").then_some(Peer { netns: 0, ifindex: 2 }),
+        };
+        (index, link)
+    }
+
+    /// The guest is a neighbour on every link, and behind ports of the bridges.
+    fn tables() -> Tables {
+        let kinds = ["br", "veth", "eth", "tun", "br", "br", "br", "br"]
+            .into_iter()
+            .zip(1..)
+            .collect::<Vec<_>>();
+        let ports = [(1, vec![2]), (6, vec![2, 3]), (7, vec![99]), (8, vec![3])];
+        Tables {
+            neighbours: kinds.iter().map(|(_, index)| ((*index, ADDRESS), GUEST)).collect(),
+            links: kinds.into_iter().map(|(kind, index)| link(index, kind)).collect(),
+            ports: ports.map(|(bridge, p)| ((bridge, GUEST), p.into_iter().collect())).into(),
+        }
+    }
+
+    #[test]
+    fn what_is_not_certain_is_the_stacks() {
+        let stranger: IpAddr = "198.18.10.3".parse().unwrap();
+        for (link, next_hop, unresolved, why) in [
+            (2, stranger, true, "stack: neighbour 198.18.10.3 not resolved yet"),
+            (4, ADDRESS, false, "stack: tun4 is no Ethernet"),
+            (5, ADDRESS, true, "stack: br5 has not learned the port of 02:00:00:00:00:09 yet"),
+            (6, ADDRESS, false, "stack: br6 knows 02:00:00:00:00:09 at several ports"),
+            (7, ADDRESS, false, "stack: the route names link 99, which is gone"),
+            (98, ADDRESS, false, "stack: the route names link 98, which is gone"),
+        ] {
+            let stuck = tables().exit(ADDRESS, &Route::Out { link, next_hop }).unwrap_err();
+            let found = Resolved::from(stuck);
+            assert_eq!((found.way, found.unresolved, found.why.as_str()), (0, unresolved, why));
+        }
+        let nowhere = tables().exit(ADDRESS, &Route::Nowhere("no".to_owned())).unwrap_err();
+        assert_eq!(Resolved::from(nowhere).why, "stack: 198.18.10.2: no");
+    }
+
+    #[test]
+    fn only_the_far_ends_own_address_is_a_peer() {
+        for (link, far_end, way, ifindex, why) in [
+            (1, Some(GUEST), way::PEER, 2, "veth2 on br1"),
+            (1, Some([2; 6]), way::LINK, 2, "veth2 on br1"),
+            (1, None, way::LINK, 2, "veth2 on br1"),
+            (2, Some(GUEST), way::PEER, 2, "veth2"),
+            (2, Some([2; 6]), way::LINK, 2, "veth2"),
+            (3, None, way::LINK, 3, "eth3"),
+            (8, None, way::LINK, 3, "eth3 on br8"),
+        ] {
+            let tables = tables();
+            let exit = tables.exit(ADDRESS, &Route::Out { link, next_hop: ADDRESS }).unwrap();
+            let found = tables.leave(&exit, far_end);
+            assert_eq!((found.way, found.ifindex, found.why.as_str()), (way, ifindex, why));
+            let src_mac = tables.links[&link].mac.unwrap();
+            assert_eq!((found.dst_mac, found.src_mac), (GUEST, src_mac));
+            assert_eq!(found.veth, (way == way::PEER).then_some(2));
+            assert_eq!(tables.peer(&exit).is_some(), ifindex == 2);
+        }
+    }
 }

@@ -34,7 +34,7 @@ pub fn watch() -> io::Result<mpsc::Receiver<()>> {
                 message = messages.next() => if message.is_none() { break },
             }
             sleep(BURST).await;
-            while let Ok(Some(_)) = messages.try_next() {}
+            while messages.try_recv().is_ok() {}
             // A word that nobody has heard yet stands for this burst too.
             match tell.try_send(()) {
                 Ok(()) | Err(mpsc::error::TrySendError::Full(())) => {}
