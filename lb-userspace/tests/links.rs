@@ -205,6 +205,37 @@ fn a_link_that_goes_is_noticed() {
 }
 
 #[test]
+fn every_kind_of_change_is_noticed() {
+    let lab = lab(Topology::Routed);
+    // Nobody talks here, so a word can only come from the change.
+    let netns = lab.client();
+    inside(netns, async || {
+        for change in [
+            "neigh add 198.18.0.9 lladdr 02:00:00:00:63:63 dev up-c",
+            "route add 198.19.0.0/24 via 198.18.0.1",
+            "-6 route add fd00:19::/64 via fd00:18::1",
+            "link add w0 type veth peer name w1",
+            "link del w0",
+        ] {
+            let mut changes = watch().unwrap();
+            ip(netns, change);
+            let told = tokio::time::timeout(Duration::from_secs(10), changes.recv()).await;
+            assert_eq!(told, Ok(Some(())), "{change}");
+        }
+    });
+}
+
+#[test]
+fn one_call_takes_thousands_of_addresses() {
+    let lab = lab(Topology::Bridge);
+    let hosts = (0..10_000_u16).map(u16::to_be_bytes);
+    let addresses: BTreeSet<IpAddr> =
+        hosts.map(|[high, low]| IpAddr::from([198, 18, high, low])).collect();
+    let found = inside(lab.lb(), async || Links::open().unwrap().resolve(&addresses).await);
+    assert!(found.unwrap().keys().eq(&addresses));
+}
+
+#[test]
 fn gro_is_switched_on_at_the_far_end_and_nowhere_else() {
     let plan = LabPlan { gro: false, ..LabPlan::default() };
     let lab = Lab::new(PREFIX, plan).unwrap();

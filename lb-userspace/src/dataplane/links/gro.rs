@@ -75,9 +75,8 @@ async fn number(handle: &Handle, namespace: &File) -> Option<i32> {
     let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewNsId(message)) = answer.payload else {
         return None;
     };
-    message.attributes.iter().find_map(|attribute| match attribute {
-        NsidAttribute::Id(number) => Some(*number),
-        _ => None,
+    message.attributes.iter().find_map(|attribute| {
+        if let NsidAttribute::Id(number) = attribute { Some(*number) } else { None }
     })
 }
 

@@ -1,5 +1,10 @@
 //! Questions to the kernel, and its answers as the values of [`super::tables`].
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the kernel's lists of attributes are long and open"
+)]
+
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
