@@ -11,7 +11,7 @@ use tracing::{debug, info, warn};
 
 use super::Daemon;
 use crate::{
-    dataplane::{AttachError, Hook, links},
+    dataplane::{AttachError, Hook},
     model::{Attach, Interfaces},
     reconcile::{self, PlanInput},
     table,
@@ -26,11 +26,12 @@ impl Daemon {
     pub(super) async fn resolve(&mut self) -> anyhow::Result<()> {
         let mut ways = self.links.resolve(&self.state.addresses()).await?;
         if self.state.hook == Hook::Xdp {
-            // A frame that XDP redirects into a veth is lost unless the other end polls for it,
-            // which only the container's namespace could switch on.
+            // A frame that XDP redirects into a veth is lost unless the other end polls for it.
             for resolved in ways.values_mut().filter(|resolved| resolved.way == way::PEER) {
-                resolved.way = way::STACK;
-                resolved.why.push_str("; native XDP cannot reach into it, the stack can");
+                if !self.links.enable_gro_at_peer(resolved.ifindex).await.unwrap_or(false) {
+                    resolved.way = way::STACK;
+                    resolved.why.push_str("; GRO cannot be switched on at its other end");
+                }
             }
         }
         self.names = self.links.names().await?;
@@ -56,8 +57,8 @@ impl Daemon {
     /// Makes the kernel look for the neighbours it does not know.
     pub(super) fn nudge(&self) {
         for (address, resolved) in self.state.ways() {
-            if resolved.way == way::STACK && resolved.may_resolve {
-                links::Links::nudge(*address);
+            if resolved.unresolved {
+                self.links.nudge(*address);
             }
         }
     }

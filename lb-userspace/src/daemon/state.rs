@@ -172,7 +172,7 @@ impl State {
 
     /// Whether some backend's next hop may still be found.
     pub(super) fn has_unresolved(&self) -> bool {
-        self.ways.values().any(|resolved| resolved.way == way::STACK && resolved.may_resolve)
+        self.ways.values().any(|resolved| resolved.unresolved)
     }
 
     /// The hook that suits the backends: TC keeps GRO and TSO for containers of this host; XDP is

@@ -108,7 +108,14 @@ async fn connect(netlink: &Handle, near: &End, far: &End, peer: &Netns) -> Resul
     link(&near.link, "make the veth", netlink.link().add(message).execute().await)
 }
 
+/// Raises a link, then sets its offloads: GRO switched on while a veth is down does not make its
+/// peer a target of XDP redirects.
 async fn raise(netlink: &Handle, end: &End) -> Result<(), LabError> {
+    let mut message = LinkUnspec::new_with_index(index(&end.link)?).up();
+    if end.bridged {
+        message = message.controller(index(plan::BRIDGE)?);
+    }
+    link(&end.link, "raise it", netlink.link().set(message.build()).execute().await)?;
     let switches = [(Offload::TxChecksum, end.checksum_offload), (Offload::Gro, end.gro)];
     for (what, on) in switches.iter().filter_map(|(what, on)| on.map(|on| (*what, on))) {
         offload::switch(&end.link, what, on).map_err(|source| LabError::Offload {
@@ -117,11 +124,7 @@ async fn raise(netlink: &Handle, end: &End) -> Result<(), LabError> {
             source,
         })?;
     }
-    let mut message = LinkUnspec::new_with_index(index(&end.link)?).up();
-    if end.bridged {
-        message = message.controller(index(plan::BRIDGE)?);
-    }
-    link(&end.link, "raise it", netlink.link().set(message.build()).execute().await)
+    Ok(())
 }
 
 async fn address(netlink: &Handle, end: &End) -> Result<(), LabError> {
