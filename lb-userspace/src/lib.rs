@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod cli;
 pub mod commands;
+pub mod config;
 pub mod dataplane;
 pub mod demo;
 pub mod lab;

@@ -2,6 +2,7 @@
 //! a place to print to; the program turns an error into exit code 1.
 
 pub mod backends;
+pub mod check;
 pub mod completions;
 pub mod drain;
 pub mod explain;
