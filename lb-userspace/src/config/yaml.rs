@@ -100,7 +100,11 @@ const START: Place = Place { line: 1, column: 1, width: 1 };
 fn located(location: Location) -> Place {
     let number = |value: u64| u32::try_from(value).unwrap_or(u32::MAX).max(1);
     // Text over several lines is marked to the end of its first line.
-    Place { line: number(location.line()), column: number(location.column()), width: number(location.span().len()) }
+    Place {
+        line: number(location.line()),
+        column: number(location.column()),
+        width: number(location.span().len()),
+    }
 }
 
 fn mistake(error: &serde_yaml::Error) -> Mistake {

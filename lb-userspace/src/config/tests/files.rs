@@ -39,7 +39,9 @@ fn a_file_is_read() {
 fn a_file_that_is_not_there() {
     let path = directory().path().join("weir.yaml");
     let error = failure(&path);
-    assert!(matches!(&error, LoadError::Read { source, .. } if source.kind() == ErrorKind::NotFound));
+    assert!(
+        matches!(&error, LoadError::Read { source, .. } if source.kind() == ErrorKind::NotFound)
+    );
     assert!(error.to_string().starts_with(&format!("cannot read {}: ", path.display())));
 }
 
@@ -179,5 +181,8 @@ async fn links_in_a_circle_are_left() {
 async fn a_directory_that_is_not_there() {
     let path = directory().path().join("gone/weir.yaml");
     let error = watch(&path).unwrap_err();
-    assert!(error.to_string().starts_with(&format!("cannot watch {}: ", path.display())), "{error}");
+    assert!(
+        error.to_string().starts_with(&format!("cannot watch {}: ", path.display())),
+        "{error}"
+    );
 }

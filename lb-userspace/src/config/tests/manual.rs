@@ -58,7 +58,9 @@ fn manual() -> BTreeMap<&'static str, Vec<&'static str>> {
     for line in MANUAL.lines() {
         if let Some(text) = line.strip_prefix("## ") {
             title = text;
-        } else if let Some((field, _)) = line.strip_prefix("| `").and_then(|row| row.split_once('`')) {
+        } else if let Some((field, _)) =
+            line.strip_prefix("| `").and_then(|row| row.split_once('`'))
+        {
             sections.entry(title).or_default().push(field);
         }
     }

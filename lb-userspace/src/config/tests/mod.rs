@@ -19,5 +19,7 @@ fn mistakes(text: &str) -> Vec<String> {
         let hint = hint.as_ref().map_or_else(String::new, |hint| format!(" | {hint}"));
         format!("{line}:{column} {message}{hint}")
     };
-    parse("weir.yaml", text).err().map_or_else(Vec::new, |all| all.list().iter().map(line).collect())
+    parse("weir.yaml", text)
+        .err()
+        .map_or_else(Vec::new, |all| all.list().iter().map(line).collect())
 }

@@ -6,8 +6,30 @@ use super::{super::Diagnostics, EXAMPLE, parse};
 
 /// Pieces that YAML or a parser of ours takes notice of.
 const PIECES: [&str; 24] = [
-    ":", "-", "- ", "[", "]", "{", "}", "\n", "\n  ", "&a ", "*a", "<<: ", "!!int ", "\"", "'", "|\n",
-    ">\n", "~", "services: ", "/tcp", "0", "99999999999999999999", "\u{feff}", "\t",
+    ":",
+    "-",
+    "- ",
+    "[",
+    "]",
+    "{",
+    "}",
+    "\n",
+    "\n  ",
+    "&a ",
+    "*a",
+    "<<: ",
+    "!!int ",
+    "\"",
+    "'",
+    "|\n",
+    ">\n",
+    "~",
+    "services: ",
+    "/tcp",
+    "0",
+    "99999999999999999999",
+    "\u{feff}",
+    "\t",
 ];
 
 fn survives(text: &str) -> Result<(), TestCaseError> {
