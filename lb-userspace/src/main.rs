@@ -50,7 +50,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             let shown = demo::show::run(args.seconds, args.attach)?;
             return Ok(if shown { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
-        Command::Check(args) => return commands::check::run(&args, out),
+        Command::Check(args) => return commands::check::check(&args.file, args.format.json),
         Command::Status(args) => commands::status::run(&args, out)?,
         Command::Services(args) => commands::services::run(&args, out)?,
         Command::Backends(args) => commands::backends::run(&args, out)?,

@@ -25,7 +25,7 @@ use crate::{
     admin::{self, Question},
     config,
     dataplane::{Dataplane, LoadOptions, links},
-    health::checker::Checker,
+    health::Checker,
     maps::{LbMaps as _, Snapshot},
     model::{Config, Endpoint},
     reconcile::Memory,
@@ -277,10 +277,15 @@ fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-/// Follows a file, if there is one: a channel that tells of changes, and what keeps it going.
-fn follow(_file: Option<&Path>) -> anyhow::Result<(mpsc::Receiver<()>, Option<mpsc::Sender<()>>)> {
-    let (sender, receiver) = mpsc::channel(1);
-    Ok((receiver, Some(sender)))
+/// Follows a file, if there is one. The sender keeps the channel open where there is none.
+fn follow(file: Option<&Path>) -> anyhow::Result<(mpsc::Receiver<()>, Option<mpsc::Sender<()>>)> {
+    match file {
+        Some(file) => Ok((config::watch(file)?, None)),
+        None => {
+            let (sender, receiver) = mpsc::channel(1);
+            Ok((receiver, Some(sender)))
+        }
+    }
 }
 
 /// Names of services and backends by their ids in the maps.

@@ -13,7 +13,7 @@ use lb_common::abi::{ABI_VERSION, address::Address, backend::way, settings::Sett
 use crate::{
     admin::{names::BackendName, report::BackendState},
     dataplane::{Hook, links::Resolved},
-    health::state::HealthState,
+    health::HealthState,
     model::{Attach, Config, Endpoint, HealthCheck, ServiceName},
     reconcile::{BackendEntry, Desired, DesiredBackend, DesiredService, Link},
 };

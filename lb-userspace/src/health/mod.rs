@@ -1,5 +1,9 @@
-//! Active health checks: what a probe does, when its results count, who probes.
+//! Active health checks: what a probe does, what its results mean, and who keeps probing.
 
-pub mod checker;
-pub mod probe;
-pub mod state;
+mod checker;
+mod probe;
+mod state;
+
+pub use checker::Checker;
+pub use probe::probe;
+pub use state::HealthState;

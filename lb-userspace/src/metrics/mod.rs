@@ -1,22 +1,33 @@
-//! The metrics in `OpenMetrics` text (<https://prometheus.io/docs/specs/om/open_metrics_spec/>).
+//! The metrics, as Prometheus reads them.
 
-use std::sync::atomic::AtomicU64;
+mod text;
 
 use lb_common::{
     abi::stats::Traffic,
     pipeline::verdict::{Class, Reason},
 };
-use prometheus_client::{
-    encoding::text::encode,
-    metrics::{counter::Counter, family::Family, gauge::Gauge, info::Info},
-    registry::Registry,
-};
 
-/// Labels of a metric: name and value.
-type Labels = Vec<(&'static str, String)>;
+use self::text::{Family, Kind, Labels, encode};
 
-/// A service's numbers.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Everything the metrics say, at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct MetricsInput {
+    /// Services, each name once.
+    pub services: Vec<ServiceMetrics>,
+    /// Backends, each once.
+    pub backends: Vec<BackendMetrics>,
+    /// Packets by the reason that ended the pipeline, each reason once.
+    pub reasons: Vec<(Reason, u64)>,
+    /// Generation of the configuration in force.
+    pub generation: u32,
+    /// Configurations taken.
+    pub reloads_ok: u64,
+    /// Configurations refused or not applied.
+    pub reloads_failed: u64,
+}
+
+/// A service.
+#[derive(Clone, Debug, Default)]
 pub struct ServiceMetrics {
     /// Its name.
     pub name: String,
@@ -28,42 +39,21 @@ pub struct ServiceMetrics {
     pub backends: u64,
 }
 
-/// A backend's numbers.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// A backend.
+#[derive(Clone, Debug, Default)]
 pub struct BackendMetrics {
-    /// Its name.
+    /// Where it serves.
     pub backend: String,
     /// Its traffic.
     pub traffic: Traffic,
-    /// Open flows.
+    /// Flows it has now.
     pub flows: u64,
-    /// Whether it takes new flows.
+    /// Whether it is healthy.
     pub up: bool,
 }
 
-/// All numbers.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct MetricsInput {
-    /// Services.
-    pub services: Vec<ServiceMetrics>,
-    /// Backends.
-    pub backends: Vec<BackendMetrics>,
-    /// Packets by reason.
-    pub reasons: Vec<(Reason, u64)>,
-    /// Generation of the desired state.
-    pub generation: u32,
-    /// Reloads that succeeded.
-    pub reloads_ok: u64,
-    /// Reloads that failed.
-    pub reloads_failed: u64,
-}
-
-/// Names of all metrics, as documented.
+/// The names of all samples, in the order of the text.
 pub const NAMES: [&str; 14] = [
-    "weir_build_info",
-    "weir_config_generation",
-    "weir_config_reloads_total",
-    "weir_packets_total",
     "weir_service_flows_total",
     "weir_service_packets_total",
     "weir_service_bytes_total",
@@ -72,179 +62,128 @@ pub const NAMES: [&str; 14] = [
     "weir_backend_flows_total",
     "weir_backend_packets_total",
     "weir_backend_bytes_total",
-    "weir_backend_open_flows",
+    "weir_backend_active_flows",
     "weir_backend_up",
+    "weir_packets_total",
+    "weir_config_generation",
+    "weir_config_reloads_total",
+    "weir_build_info",
 ];
 
-/// The exposition.
+/// The metrics as `OpenMetrics` text, in a fixed order.
 #[must_use]
 pub fn render(input: &MetricsInput) -> String {
-    let mut registry = Registry::with_prefix("weir");
-    let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
-    registry.register("build", "The running program", build);
-    let generation = Gauge::<u64, AtomicU64>::default();
-    generation.set(u64::from(input.generation));
-    registry.register("config_generation", "Generation of the desired state", generation);
-    let reloads = counter(&mut registry, "config_reloads", "Configurations read again");
-    add(&reloads, vec![("result", "ok".to_owned())], input.reloads_ok);
-    add(&reloads, vec![("result", "failed".to_owned())], input.reloads_failed);
-    let packets = counter(&mut registry, "packets", "Packets by reason");
-    for (reason, count) in &input.reasons {
-        let action = match reason.class() {
-            Class::Forward => "forward",
-            Class::Pass => "pass",
-            Class::Drop => "drop",
-        };
-        let labels = vec![("reason", reason.name().to_owned()), ("action", action.to_owned())];
-        add(&packets, labels, *count);
+    let mut families = services(&input.services);
+    families.extend(backends(&input.backends));
+    families.extend(node(input));
+    encode(families)
+}
+
+fn services(services: &[ServiceMetrics]) -> Vec<Family> {
+    let gauge = |name, help, value: fn(&ServiceMetrics) -> u64| {
+        let samples = services.iter().map(|s| (vec![("service", s.name.clone())], value(s)));
+        Family { name, help, kind: Kind::Gauge, samples: samples.collect() }
+    };
+    let names = ["weir_service_flows", "weir_service_packets", "weir_service_bytes"];
+    let traffic: Vec<_> = services.iter().map(|s| (&*s.name, &s.traffic)).collect();
+    let mut families = traffic_families(names, "service", &traffic);
+    families.extend([
+        gauge("weir_service_backends_up", "Backends that take new flows.", |s| s.backends_up),
+        gauge("weir_service_backends", "Backends of the service.", |s| s.backends),
+    ]);
+    families
+}
+
+/// A gauge `weir_backend_flows` would have the name of the family of `weir_backend_flows_total`,
+/// which `OpenMetrics` forbids: hence `active_flows`.
+fn backends(backends: &[BackendMetrics]) -> Vec<Family> {
+    let gauge = |name, help, value: fn(&BackendMetrics) -> u64| {
+        let samples = backends.iter().map(|b| (vec![("backend", b.backend.clone())], value(b)));
+        Family { name, help, kind: Kind::Gauge, samples: samples.collect() }
+    };
+    let names = ["weir_backend_flows", "weir_backend_packets", "weir_backend_bytes"];
+    let traffic: Vec<_> = backends.iter().map(|b| (&*b.backend, &b.traffic)).collect();
+    let mut families = traffic_families(names, "backend", &traffic);
+    families.extend([
+        gauge("weir_backend_active_flows", "Flows the backend has now.", |b| b.flows),
+        gauge("weir_backend_up", "1 if the backend is healthy, else 0.", |b| u64::from(b.up)),
+    ]);
+    families
+}
+
+fn node(input: &MetricsInput) -> Vec<Family> {
+    let family = |name, help, kind, samples| Family { name, help, kind, samples };
+    let reason = |&(reason, count): &(Reason, u64)| {
+        let action = action(reason).to_owned();
+        (vec![("reason", reason.name().to_owned()), ("action", action)], count)
+    };
+    let result = |name: &str, count| (vec![("result", name.to_owned())], count);
+    vec![
+        family(
+            "weir_packets",
+            "Packets seen, by the reason that ended the pipeline and what became of them.",
+            Kind::Counter,
+            input.reasons.iter().map(reason).collect(),
+        ),
+        family(
+            "weir_config_generation",
+            "Generation of the configuration in force.",
+            Kind::Gauge,
+            vec![(vec![], input.generation.into())],
+        ),
+        family(
+            "weir_config_reloads",
+            "Attempts to take a new configuration, by result.",
+            Kind::Counter,
+            vec![result("ok", input.reloads_ok), result("failed", input.reloads_failed)],
+        ),
+        family(
+            "weir_build",
+            "What is running.",
+            Kind::Info,
+            vec![(vec![("version", env!("CARGO_PKG_VERSION").to_owned())], 1)],
+        ),
+    ]
+}
+
+const fn action(reason: Reason) -> &'static str {
+    match reason.class() {
+        Class::Forward => "forward",
+        Class::Pass => "pass",
+        Class::Drop => "drop",
     }
-    services(&mut registry, &input.services);
-    backends(&mut registry, &input.backends);
-    let mut text = String::new();
-    // Writing to a string cannot fail.
-    let _ = encode(&mut text, &registry);
-    text
 }
 
-fn services(registry: &mut Registry, services: &[ServiceMetrics]) {
-    let traffic = TrafficFamilies::register(registry, "service");
-    let up = gauge(registry, "service_backends_up", "Backends that take new flows");
-    let all = gauge(registry, "service_backends", "Configured backends");
-    for service in services {
-        let labels = vec![("service", service.name.clone())];
-        traffic.add(&labels, &service.traffic);
-        set(&up, labels.clone(), service.backends_up);
-        set(&all, labels, service.backends);
-    }
+/// Flows, packets and bytes of services or backends, which one label tells apart.
+fn traffic_families(
+    [flows, packets, bytes]: [&'static str; 3],
+    label: &'static str,
+    traffic: &[(&str, &Traffic)],
+) -> Vec<Family> {
+    let counter = |name, help, samples| Family { name, help, kind: Kind::Counter, samples };
+    let begun = traffic.iter().map(|(who, t)| (vec![(label, (*who).to_owned())], t.flows));
+    let packet_counts = both_ways(label, traffic, |t| (t.packets_in, t.packets_out));
+    let byte_counts = both_ways(label, traffic, |t| (t.bytes_in, t.bytes_out));
+    vec![
+        counter(flows, "Flows begun.", begun.collect()),
+        counter(packets, "Packets of flows, in: from clients.", packet_counts),
+        counter(bytes, "Bytes of flows, whole frames, in: from clients.", byte_counts),
+    ]
 }
 
-fn backends(registry: &mut Registry, backends: &[BackendMetrics]) {
-    let traffic = TrafficFamilies::register(registry, "backend");
-    let open = gauge(registry, "backend_open_flows", "Flows that have not ended");
-    let up = gauge(registry, "backend_up", "1 if the backend takes new flows");
-    for backend in backends {
-        let labels = vec![("backend", backend.backend.clone())];
-        traffic.add(&labels, &backend.traffic);
-        set(&open, labels.clone(), backend.flows);
-        set(&up, labels, u64::from(backend.up));
-    }
-}
-
-/// Flows, packets and bytes of services or backends.
-struct TrafficFamilies {
-    flows: Family<Labels, Counter>,
-    packets: Family<Labels, Counter>,
-    bytes: Family<Labels, Counter>,
-}
-
-impl TrafficFamilies {
-    fn register(registry: &mut Registry, of: &str) -> Self {
-        Self {
-            flows: counter(registry, &format!("{of}_flows"), "Flows begun"),
-            packets: counter(registry, &format!("{of}_packets"), "Packets from and to clients"),
-            bytes: counter(registry, &format!("{of}_bytes"), "Bytes from and to clients"),
-        }
-    }
-
-    fn add(&self, labels: &Labels, traffic: &Traffic) {
-        let towards = |direction: &str| {
-            let mut labels = labels.clone();
-            labels.push(("direction", direction.to_owned()));
-            labels
-        };
-        add(&self.flows, labels.clone(), traffic.flows);
-        add(&self.packets, towards("in"), traffic.packets_in);
-        add(&self.packets, towards("out"), traffic.packets_out);
-        add(&self.bytes, towards("in"), traffic.bytes_in);
-        add(&self.bytes, towards("out"), traffic.bytes_out);
-    }
-}
-
-fn counter(registry: &mut Registry, name: &str, help: &str) -> Family<Labels, Counter> {
-    let family = Family::default();
-    registry.register(name, help, Family::clone(&family));
-    family
-}
-
-fn gauge(registry: &mut Registry, name: &str, help: &str) -> Family<Labels, Gauge<u64, AtomicU64>> {
-    let family = Family::default();
-    registry.register(name, help, Family::clone(&family));
-    family
-}
-
-fn add(family: &Family<Labels, Counter>, labels: Labels, value: u64) {
-    family.get_or_create(&labels).inc_by(value);
-}
-
-fn set(family: &Family<Labels, Gauge<u64, AtomicU64>>, labels: Labels, value: u64) {
-    family.get_or_create(&labels).set(value);
+/// A sample for each direction: `in` is from clients, `out` to clients.
+fn both_ways(
+    label: &'static str,
+    traffic: &[(&str, &Traffic)],
+    counts: fn(&Traffic) -> (u64, u64),
+) -> Vec<(Labels, u64)> {
+    let sample = |&(who, t): &(&str, &Traffic)| {
+        let labels = |way: &str| vec![(label, who.to_owned()), ("direction", way.to_owned())];
+        let (inward, outward) = counts(t);
+        [(labels("in"), inward), (labels("out"), outward)]
+    };
+    traffic.iter().flat_map(sample).collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
-
-    use super::*;
-
-    fn input() -> MetricsInput {
-        let traffic =
-            Traffic { flows: 3, packets_in: 10, bytes_in: 1000, packets_out: 9, bytes_out: 900 };
-        let name = "we\"b\\\n".to_owned();
-        MetricsInput {
-            services: vec![ServiceMetrics { name, traffic, backends_up: 1, backends: 2 }],
-            backends: vec![BackendMetrics {
-                backend: "198.18.10.2:8080/tcp".to_owned(),
-                traffic,
-                flows: 2,
-                up: true,
-            }],
-            reasons: Reason::ALL.into_iter().map(|reason| (reason, 7)).collect(),
-            generation: 5,
-            reloads_ok: 1,
-            reloads_failed: 0,
-        }
-    }
-
-    /// Samples by name and labels, read by the plainest parser.
-    fn samples(text: &str) -> BTreeMap<String, f64> {
-        let mut samples = BTreeMap::new();
-        for line in text.lines().filter(|line| !line.starts_with('#')) {
-            let (series, value) = line.rsplit_once(' ').unwrap();
-            let value = value.parse().unwrap();
-            assert!(samples.insert(series.to_owned(), value).is_none(), "twice: {series}");
-        }
-        samples
-    }
-
-    #[test]
-    fn every_number_is_there_once() {
-        let text = render(&input());
-        let samples = samples(&text);
-        let rows = [
-            ("weir_config_generation", 5.0),
-            ("weir_config_reloads_total{result=\"ok\"}", 1.0),
-            ("weir_packets_total{reason=\"no-backend\",action=\"drop\"}", 7.0),
-            ("weir_service_flows_total{service=\"we\\\"b\\\\\\n\"}", 3.0),
-            ("weir_backend_bytes_total{backend=\"198.18.10.2:8080/tcp\",direction=\"out\"}", 900.0),
-            ("weir_backend_up{backend=\"198.18.10.2:8080/tcp\"}", 1.0),
-        ];
-        for (series, value) in rows {
-            assert_eq!(samples.get(series), Some(&value), "{series} in\n{text}");
-        }
-        assert!(text.ends_with("# EOF\n"));
-    }
-
-    #[test]
-    fn the_list_of_names_is_the_exposition() {
-        let text = render(&input());
-        let series = samples(&text).into_keys();
-        let names: BTreeSet<String> =
-            series.map(|series| series.split('{').next().unwrap().to_owned()).collect();
-        assert_eq!(names, NAMES.iter().map(ToString::to_string).collect());
-    }
-
-    #[test]
-    fn nothing_configured_is_still_valid() {
-        assert!(render(&MetricsInput::default()).ends_with("# EOF\n"));
-    }
-}
+mod tests;

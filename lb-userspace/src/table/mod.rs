@@ -1,118 +1,153 @@
-//! Slot tables: what a policy looks like to the dataplane. Pure.
+//! Slot tables: what a policy becomes for the dataplane.
 
 mod maglev;
 mod turns;
 
 use lb_common::abi::service::{SCAN_MAX, select};
 
-pub use maglev::table_size;
-
+use self::{maglev::maglev, turns::turns};
 use crate::{
     model::Policy,
     reconcile::{BuiltTable, TableBackend},
 };
 
-/// Builds the table of a policy. Backends of weight 0 are left out.
+/// Builds the table of a policy. Backends of weight 0 are left out; without any other the table is
+/// empty and the service serves nobody.
 #[must_use]
 pub fn build(policy: Policy, backends: &[TableBackend]) -> BuiltTable {
-    let backends: Vec<TableBackend> =
-        backends.iter().filter(|backend| backend.weight > 0).copied().collect();
-    let scannable = backends.len() <= SCAN_MAX as usize;
     match policy {
-        Policy::Maglev => slots(select::HASH_FLOW, maglev::table(&backends)),
-        Policy::SourceHash => slots(select::HASH_SOURCE, maglev::table(&backends)),
-        Policy::P2c => slots(select::SAMPLE_TWO, maglev::table(&backends)),
-        Policy::RoundRobin => slots(select::TURN, backends.iter().map(|b| b.id).collect()),
-        Policy::WeightedRoundRobin => slots(select::TURN, turns::table(&backends)),
-        Policy::Random => slots(select::RANDOM, turns::table(&backends)),
-        Policy::LeastConnections if scannable => pairs(select::SCAN_LEAST, &backends, |_| 1),
-        Policy::WeightedLeastConnections if scannable => {
-            pairs(select::SCAN_LEAST, &backends, |backend| backend.weight)
-        }
-        Policy::ShortestDelay if scannable => {
-            pairs(select::SCAN_DELAY, &backends, |backend| backend.weight)
-        }
-        Policy::LeastConnections | Policy::WeightedLeastConnections | Policy::ShortestDelay => {
-            slots(select::SAMPLE_FOUR, maglev::table(&backends))
-        }
+        Policy::Maglev => slots(select::HASH_FLOW, maglev(backends)),
+        Policy::SourceHash => slots(select::HASH_SOURCE, maglev(backends)),
+        Policy::RoundRobin => slots(select::TURN, turns(&equal(backends))),
+        Policy::WeightedRoundRobin => slots(select::TURN, turns(backends)),
+        Policy::Random => slots(select::RANDOM, turns(backends)),
+        Policy::LeastConnections => scan(select::SCAN_LEAST, &equal(backends)),
+        Policy::WeightedLeastConnections => scan(select::SCAN_LEAST, backends),
+        Policy::ShortestDelay => scan(select::SCAN_DELAY, backends),
+        Policy::P2c => slots(select::SAMPLE_TWO, maglev(backends)),
     }
 }
 
-/// A table of one backend id a slot.
-fn slots(select: u8, entries: Vec<u32>) -> BuiltTable {
-    let len = u32::try_from(entries.len()).unwrap_or(u32::MAX);
-    BuiltTable { select, len, entries }
+/// The same backends for the policies that know no shares.
+fn equal(backends: &[TableBackend]) -> Vec<TableBackend> {
+    backends.iter().map(|b| TableBackend { weight: b.weight.min(1), ..*b }).collect()
 }
 
-/// A table of pairs: backend id, weight.
-fn pairs(
-    select: u8,
-    backends: &[TableBackend],
-    weight: impl Fn(&TableBackend) -> u32,
-) -> BuiltTable {
-    let entries = backends.iter().flat_map(|backend| [backend.id, weight(backend)]).collect();
-    BuiltTable { select, len: u32::try_from(backends.len()).unwrap_or(u32::MAX), entries }
+fn slots(select: u8, entries: Vec<u32>) -> BuiltTable {
+    BuiltTable { select, len: length(entries.len()), entries }
+}
+
+/// Pairs of id and weight, or a table to sample once looking at everyone takes too long.
+fn scan(select: u8, backends: &[TableBackend]) -> BuiltTable {
+    let entries: Vec<u32> =
+        backends.iter().filter(|b| b.weight > 0).flat_map(|b| [b.id, b.weight]).collect();
+    let len = length(entries.len() / 2);
+    if len > SCAN_MAX {
+        return slots(select::SAMPLE_FOUR, maglev(backends));
+    }
+    BuiltTable { select, entries, len }
+}
+
+/// Tables end far below what a `u32` counts.
+fn length(entries: usize) -> u32 {
+    u32::try_from(entries).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Endpoint, Protocol};
+    use crate::{
+        model::{Endpoint, Protocol},
+        reconcile::TableBuilder,
+    };
 
+    /// Backends 1, 2, 3.. with these weights.
     pub(super) fn backends(weights: &[u32]) -> Vec<TableBackend> {
-        let backend = |(id, weight): (u32, &u32)| {
-            let address = std::net::Ipv4Addr::from(0xc612_0a00 + id).into();
-            let identity = Endpoint { address, port: 8080, protocol: Protocol::Tcp };
-            TableBackend { id, identity, weight: *weight }
-        };
-        (1..).zip(weights).map(backend).collect()
+        (1..).zip(weights).map(|(id, &weight)| backend(id, weight)).collect()
     }
 
+    /// Backend `id` at 198.18.x.x:80.
+    pub(super) fn backend(id: u32, weight: u32) -> TableBackend {
+        let [_, _, high, low] = id.to_be_bytes();
+        let identity =
+            Endpoint { address: [198, 18, high, low].into(), port: 80, protocol: Protocol::Tcp };
+        TableBackend { id, identity, weight }
+    }
+
+    const _: TableBuilder = build;
+
     #[test]
-    fn every_policy_has_its_table() {
-        let few = backends(&[2, 0, 1]);
-        let rows = [
-            (Policy::Maglev, select::HASH_FLOW, 251),
-            (Policy::SourceHash, select::HASH_SOURCE, 251),
-            (Policy::P2c, select::SAMPLE_TWO, 251),
-            (Policy::RoundRobin, select::TURN, 2),
-            (Policy::WeightedRoundRobin, select::TURN, 3),
-            (Policy::Random, select::RANDOM, 3),
-            (Policy::LeastConnections, select::SCAN_LEAST, 2),
-            (Policy::WeightedLeastConnections, select::SCAN_LEAST, 2),
-            (Policy::ShortestDelay, select::SCAN_DELAY, 2),
+    fn each_policy_has_its_way_to_choose() {
+        let few = backends(&[2, 0, 4]);
+        let many = backends(&[2; SCAN_MAX as usize + 1]);
+        #[rustfmt::skip]
+        let table = [
+            // policy, three backends: select, slots; too many to scan: select, slots
+            (Policy::Maglev,                   select::HASH_FLOW,   251, select::HASH_FLOW,   4093),
+            (Policy::SourceHash,               select::HASH_SOURCE, 251, select::HASH_SOURCE, 4093),
+            (Policy::RoundRobin,               select::TURN,          2, select::TURN,          33),
+            (Policy::WeightedRoundRobin,       select::TURN,          3, select::TURN,          33),
+            (Policy::Random,                   select::RANDOM,        3, select::RANDOM,        33),
+            (Policy::LeastConnections,         select::SCAN_LEAST,    2, select::SAMPLE_FOUR, 4093),
+            (Policy::WeightedLeastConnections, select::SCAN_LEAST,    2, select::SAMPLE_FOUR, 4093),
+            (Policy::ShortestDelay,            select::SCAN_DELAY,    2, select::SAMPLE_FOUR, 4093),
+            (Policy::P2c,                      select::SAMPLE_TWO,  251, select::SAMPLE_TWO,  4093),
         ];
-        for (policy, select, len) in rows {
-            let table = build(policy, &few);
-            assert_eq!((table.select, table.len), (select, len), "{policy:?}");
-            let expected = if len == 2 && select != select::TURN { 4 } else { len as usize };
-            assert_eq!(table.entries.len(), expected, "{policy:?}");
+        for (policy, select_few, len_few, select_many, len_many) in table {
+            let (few, many) = (build(policy, &few), build(policy, &many));
+            assert_eq!((few.select, few.len), (select_few, len_few), "{policy:?}");
+            assert_eq!((many.select, many.len), (select_many, len_many), "{policy:?}");
         }
     }
 
     #[test]
-    fn scans_carry_weights_and_least_connections_ignores_them() {
-        let few = backends(&[5, 3]);
-        assert_eq!(build(Policy::ShortestDelay, &few).entries, [1, 5, 2, 3]);
-        assert_eq!(build(Policy::WeightedLeastConnections, &few).entries, [1, 5, 2, 3]);
-        assert_eq!(build(Policy::LeastConnections, &few).entries, [1, 1, 2, 1]);
-    }
-
-    #[test]
-    fn beyond_the_scan_a_table_is_sampled() {
-        let many = backends(&[1; SCAN_MAX as usize + 1]);
-        for policy in
-            [Policy::LeastConnections, Policy::WeightedLeastConnections, Policy::ShortestDelay]
-        {
-            assert_eq!(build(policy, &many).select, select::SAMPLE_FOUR, "{policy:?}");
+    fn entries_are_ids_or_pairs() {
+        let three = backends(&[2, 0, 4]);
+        let table = [
+            (Policy::RoundRobin, vec![1, 3]),
+            (Policy::WeightedRoundRobin, vec![3, 1, 3]),
+            (Policy::Random, vec![3, 1, 3]),
+            (Policy::LeastConnections, vec![1, 1, 3, 1]),
+            (Policy::WeightedLeastConnections, vec![1, 2, 3, 4]),
+            (Policy::ShortestDelay, vec![1, 2, 3, 4]),
+        ];
+        for (policy, entries) in table {
+            assert_eq!(build(policy, &three).entries, entries, "{policy:?}");
         }
     }
 
     #[test]
-    fn nobody_to_choose_is_an_empty_table() {
+    fn without_weight_there_is_no_slot() {
         for policy in Policy::ALL {
-            assert_eq!(build(policy, &[]).len, 0, "{policy:?}");
-            assert_eq!(build(policy, &backends(&[0, 0])).len, 0, "{policy:?}");
+            for nobody in [backends(&[]), backends(&[0]), backends(&[0; 40])] {
+                let built = build(policy, &nobody);
+                assert_eq!((built.len, built.entries), (0, vec![]), "{policy:?}");
+            }
         }
+    }
+
+    #[test]
+    fn a_backend_without_weight_changes_nothing() {
+        for policy in Policy::ALL {
+            let with = build(policy, &backends(&[3, 5, 0, 0]));
+            assert_eq!(with, build(policy, &backends(&[3, 5])), "{policy:?}");
+        }
+    }
+
+    #[test]
+    fn exactly_scan_max_backends_are_still_scanned() {
+        let mut weights = vec![1; SCAN_MAX as usize];
+        weights.extend([0; 10]);
+        let built = build(Policy::ShortestDelay, &backends(&weights));
+        assert_eq!((built.select, built.len), (select::SCAN_DELAY, SCAN_MAX));
+        assert_eq!(built.entries.len(), 2 * SCAN_MAX as usize);
+    }
+
+    #[test]
+    fn a_sampled_policy_without_weights_ignores_them() {
+        let mut weights = vec![1; 40];
+        weights[7] = 1000;
+        let built = build(Policy::LeastConnections, &backends(&weights));
+        assert_eq!(built.entries, maglev(&backends(&[1; 40])));
     }
 }

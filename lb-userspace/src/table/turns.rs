@@ -1,40 +1,65 @@
-//! Turn orders: smooth weighted round-robin, as nginx interleaves its upstreams.
-//!
-//! In every round each backend gains its weight; the one that has most is next and pays the sum
-//! of all weights. Over one period each has exactly its share, spread as evenly as it goes.
+//! Turn orders: smooth weighted round-robin, which spreads the turns of a heavy backend evenly
+//! between those of the others instead of bunching them.
 
 use crate::reconcile::TableBackend;
 
-/// Longest order. Weights whose sum is larger are scaled down, each to at least 1.
-const TURNS_MAX: u64 = 16_384;
+/// Longest order. Weights that need more are scaled down, at a loss of precision far below what
+/// the flows of a service can show.
+const TURNS_MAX: u64 = 16384;
 
-/// One period of the order, as backend ids.
-pub(super) fn table(backends: &[TableBackend]) -> Vec<u32> {
-    let weights = shortened(&backends.iter().map(|b| u64::from(b.weight)).collect::<Vec<_>>());
-    let total: u64 = weights.iter().sum();
-    let mut credit = vec![0_i64; weights.len()];
-    let mut order = Vec::new();
-    for _ in 0..total {
-        for (credit, weight) in credit.iter_mut().zip(&weights) {
-            *credit += weight.cast_signed();
-        }
-        let most = credit.iter().copied().max().unwrap_or(0);
-        let Some(next) = credit.iter().position(|credit| *credit == most) else { break };
-        credit[next] -= total.cast_signed();
-        order.push(backends[next].id);
-    }
-    order
+/// Backend ids in their order of one full cycle; empty if nobody has weight.
+pub(crate) fn turns(backends: &[TableBackend]) -> Vec<u32> {
+    let (ids, weights): (Vec<u32>, Vec<u64>) =
+        backends.iter().filter(|b| b.weight > 0).map(|b| (b.id, u64::from(b.weight))).unzip();
+    let mut waiting = ids.into_iter().zip(shortest(weights)).map(Waiting::new).collect::<Vec<_>>();
+    let total: i64 = waiting.iter().map(|w| w.weight).sum();
+    (0..total).map(|_| next(&mut waiting, total)).collect()
 }
 
-/// The weights without their common divisor, and not too large.
-fn shortened(weights: &[u64]) -> Vec<u64> {
-    let divisor = weights.iter().copied().fold(0, gcd).max(1);
-    let weights: Vec<u64> = weights.iter().map(|weight| weight / divisor).collect();
+/// How long a backend has been waiting for a turn, in units of weight.
+struct Waiting {
+    id: u32,
+    weight: i64,
+    credit: i64,
+}
+
+impl Waiting {
+    fn new((id, weight): (u32, u64)) -> Self {
+        Self { id, weight: weight.cast_signed(), credit: 0 }
+    }
+}
+
+/// Everyone earns their weight; the richest goes, the first of equals, and pays for all.
+fn next(waiting: &mut [Waiting], total: i64) -> u32 {
+    let mut richest = 0;
+    for index in 0..waiting.len() {
+        waiting[index].credit += waiting[index].weight;
+        if waiting[index].credit > waiting[richest].credit {
+            richest = index;
+        }
+    }
+    waiting[richest].credit -= total;
+    waiting[richest].id
+}
+
+/// The same proportions with the shortest cycle, nearly the same if that is above [`TURNS_MAX`].
+fn shortest(weights: Vec<u64>) -> Vec<u64> {
+    let weights = reduced(weights);
     let total: u64 = weights.iter().sum();
     if total <= TURNS_MAX {
         return weights;
     }
-    weights.iter().map(|weight| (weight * TURNS_MAX / total).max(1)).collect()
+    // Rounding up to 1 adds at most one turn a backend: that much room is left.
+    let room = TURNS_MAX.saturating_sub(weights.len() as u64);
+    reduced(weights.into_iter().map(|weight| (weight * room / total).max(1)).collect())
+}
+
+fn reduced(mut weights: Vec<u64>) -> Vec<u64> {
+    let divisor = weights.iter().copied().fold(0, gcd).max(1);
+    for weight in &mut weights {
+        *weight /= divisor;
+    }
+    weights
 }
 
 fn gcd(a: u64, b: u64) -> u64 {
@@ -42,34 +67,5 @@ fn gcd(a: u64, b: u64) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{super::tests::backends, *};
-
-    #[test]
-    fn the_order_nginx_documents() {
-        assert_eq!(table(&backends(&[5, 1, 1])), [1, 1, 2, 1, 3, 1, 1]);
-    }
-
-    #[test]
-    fn equal_weights_take_turns_and_common_divisors_do_not_count() {
-        assert_eq!(table(&backends(&[1, 1, 1])), [1, 2, 3]);
-        assert_eq!(table(&backends(&[100, 100])), [1, 2]);
-        assert_eq!(table(&backends(&[200, 100])), [1, 2, 1]);
-    }
-
-    #[test]
-    fn one_backend_has_every_turn_and_none_has_none() {
-        assert_eq!(table(&backends(&[7])), [1]);
-        assert_eq!(table(&[]), Vec::<u32>::new());
-    }
-
-    #[test]
-    fn huge_sums_are_scaled_and_nobody_is_left_out() {
-        let mut weights = vec![999; 40];
-        weights.push(1);
-        weights.push(1000);
-        let order = table(&backends(&weights));
-        assert!(order.len() as u64 <= TURNS_MAX + 42);
-        assert!((1..=42).all(|id| order.contains(&id)));
-    }
-}
+#[path = "turns_tests.rs"]
+mod tests;

@@ -1,0 +1,165 @@
+//! Texts that are right.
+
+use std::{fmt::Write as _, time::Duration};
+
+use super::{super::ADMIN_SOCKET_DEFAULT, EXAMPLE, mistakes, parse};
+use crate::model::{Attach, Config, Hairpin, Interfaces, Limits, Policy, Probe, Timeouts};
+
+fn config(text: &str) -> Config {
+    parse("weir.yaml", text).unwrap_or_else(|mistakes| panic!("{mistakes}"))
+}
+
+#[test]
+fn what_is_left_out_has_its_default() {
+    let config = config("services: [{ name: web, listen: [198.18.0.1:80] }]\n");
+    assert_eq!(config.interfaces, Interfaces::Auto);
+    assert_eq!(config.attach, Attach::Auto);
+    assert_eq!(config.admin.socket.to_str(), Some(ADMIN_SOCKET_DEFAULT));
+    assert_eq!(config.admin.http, Some("127.0.0.1:9090".parse().unwrap()));
+    assert_eq!(config.timeouts, Timeouts::default());
+    assert_eq!(config.limits, Limits::default());
+    assert_eq!(config.hairpin, Hairpin::default());
+    assert_eq!(config.drain, Duration::from_mins(5));
+    let [service] = &config.services[..] else { panic!("{} services", config.services.len()) };
+    assert_eq!(service.policy, Policy::ShortestDelay);
+    assert_eq!(service.listens[0].to_string(), "198.18.0.1:80/tcp");
+    assert!(service.backends.is_empty() && service.sources.is_empty());
+    assert!(service.health.is_none() && service.affinity.is_none());
+}
+
+#[test]
+fn the_socket_is_where_the_command_line_looks() {
+    assert_eq!(ADMIN_SOCKET_DEFAULT, crate::cli::SOCKET_DEFAULT);
+}
+
+#[test]
+fn everything_can_be_said() {
+    let config = config(
+        "services: []
+interfaces: [eth0, lan.7]
+attach: xdp-generic
+admin: { socket: /tmp/w.sock, http: false }
+timeouts:
+  tcp-new: 1s
+  tcp-established: 1d2h3m4s5ms
+  tcp-half-closed: 1m30s
+  tcp-closed: 500ms
+  udp-new: 7d
+  udp-established: 1h
+limits: { conns: 1, embryos: 2, services: 3, backends: 4, pages: 16777216 }
+hairpin: { v4: 198.18.255.1, v6: 'fd00::ff' }
+drain: 1ms
+",
+    );
+    assert_eq!(config.interfaces, Interfaces::Named(vec!["eth0".into(), "lan.7".into()]));
+    assert_eq!(config.attach, Attach::XdpGeneric);
+    assert_eq!(config.admin.http, None);
+    let timeouts = Timeouts {
+        tcp_new: Duration::from_secs(1),
+        tcp_established: Duration::from_millis(93_784_005),
+        tcp_half_closed: Duration::from_secs(90),
+        tcp_closed: Duration::from_millis(500),
+        udp_new: Duration::from_hours(168),
+        udp_established: Duration::from_hours(1),
+    };
+    assert_eq!(config.timeouts, timeouts);
+    let limits = Limits { conns: 1, embryos: 2, services: 3, backends: 4, pages: 16_777_216 };
+    assert_eq!(config.limits, limits);
+    assert_eq!(config.hairpin.v4.to_string(), "198.18.255.1");
+    assert_eq!(config.hairpin.v6.to_string(), "fd00::ff");
+    assert_eq!(config.drain, Duration::from_millis(1));
+}
+
+#[test]
+fn every_policy_has_its_name() {
+    for policy in Policy::ALL {
+        let name = policy.name();
+        let text = format!("services: [{{ name: a, listen: [198.18.0.1:80], policy: {name} }}]\n");
+        assert_eq!(config(&text).services[0].policy, policy, "{name}");
+    }
+}
+
+#[test]
+fn the_default_timeout_is_never_longer_than_the_interval() {
+    for (interval, timeout_ms) in [("300ms", 300), ("1s", 1000), ("10s", 1000)] {
+        let health = format!("{{ tcp: true, interval: {interval} }}");
+        let text =
+            format!("services: [{{ name: a, listen: [198.18.0.1:80], health: {health} }}]\n");
+        let config = config(&text);
+        let health = config.services[0].health.as_ref().unwrap();
+        assert_eq!(health.timeout, Duration::from_millis(timeout_ms), "{interval}");
+        assert_eq!(health.probe, Probe::Tcp);
+    }
+}
+
+#[test]
+fn nothing_is_wrong_with_these() {
+    let service = |rest: &str| format!("services: [{{ name: a, {rest} }}]\n");
+    for text in [
+        "services: []".to_owned(),
+        "---\nservices: []\n...\n".to_owned(),
+        format!("\u{feff}{EXAMPLE}"),
+        EXAMPLE.replace('\n', "\r\n"),
+        format!("{}{EXAMPLE}", "# a comment\n".repeat(1000)),
+        EXAMPLE.replace("  - name", &format!("{}  - name", "  # a comment\n".repeat(1000))),
+        service("listen: [198.18.0.1:80], backends: []"),
+        service("listen: ['198.18.0.1:80'], backends: [{ address: 198.18.10.1:80, weight: 0 }]"),
+        service("listen: [198.18.0.1:80/tcp], backends: [{ address: 198.18.0.1:81 }]"),
+        service("listen: [198.18.0.1:1-65535], backends: [{ address: 198.18.10.1:80 }]"),
+        service("listen: ['[fd00::1]:80-90'], backends: [{ address: '[fd00::2]' }]"),
+        service("listen: ['[fd00::1]:80-90'], backends: [{ address: 'fd00::2' }]"),
+        service("listen: [198.18.0.1:53/udp], health: { http: '/h?a=1', port: 80 }"),
+        // The same port of another protocol, of another address, beside a range.
+        "services:
+  - { name: a, listen: [198.18.0.1:53/udp, 198.18.0.2:53/udp, 198.18.0.1:54-60/udp] }
+  - { name: b, listen: [198.18.0.1:53/tcp] }
+"
+        .to_owned(),
+        // A backend of one protocol at the service address of the other.
+        "services:
+  - { name: a, listen: [198.18.0.1:53/udp], backends: [{ address: 198.18.0.2:53 }] }
+  - { name: b, listen: [198.18.0.2:53/tcp], backends: [{ address: 198.18.0.1:53 }] }
+"
+        .to_owned(),
+        "services:
+  - { name: a, listen: [198.18.0.1:80], backends: &two [{ address: 198.18.10.1:80 }] }
+  - { name: b, listen: [198.18.0.1:81], backends: *two }
+limits: { backends: 1 }
+"
+        .to_owned(),
+    ] {
+        assert_eq!(mistakes(&text), [""; 0], "{text}");
+    }
+}
+
+/// A service with this many backends.
+fn large(backends: u32) -> String {
+    let mut text = "limits: { backends: 16777216 }
+services:
+  - name: web
+    listen: [198.18.0.1:80]
+    backends:
+"
+    .to_owned();
+    for number in 0..backends {
+        let [_, _, high, low] = number.to_be_bytes();
+        writeln!(text, "      - {{ address: 198.19.{high}.{low}:80, weight: 1 }}").unwrap();
+    }
+    text
+}
+
+#[test]
+fn a_service_may_be_large() {
+    assert_eq!(config(&large(30_000)).services[0].backends.len(), 30_000);
+    let rule = "30001 backends; a service has 30000 at most";
+    assert_eq!(mistakes(&large(30_001)), [format!("30006:9 {rule}")]);
+}
+
+#[test]
+fn the_tables_have_a_size() {
+    let mut text = "limits: { services: 20000 }\nservices:\n".to_owned();
+    for port in 1..=16_385 {
+        writeln!(text, "  - {{ name: s{port}, listen: [198.18.0.1:{port}] }}").unwrap();
+    }
+    assert_eq!(mistakes(&text), ["16387:30 16385 listen addresses; 16384 fit"]);
+}

@@ -1,0 +1,168 @@
+//! Names, policies, affinity, sources.
+
+use super::Row;
+
+pub(super) const ROWS: &[Row<'_>] = &[
+    ("no name", "services: [{ listen: [198.18.0.1:80] }]\n", &["1:12 this service has no `name`"]),
+    (
+        "an empty name",
+        "services: [{ name: '', listen: [198.18.0.1:80] }]\n",
+        &[
+            "1:20 `\"\"` is not a name for a service | 1 to 63 of `a-z 0-9 - _ .`, beginning with a letter or digit",
+        ],
+    ),
+    (
+        "a name with capitals",
+        "services: [{ name: Web, listen: [198.18.0.1:80] }]\n",
+        &[
+            "1:20 `Web` is not a name for a service | 1 to 63 of `a-z 0-9 - _ .`, beginning with a letter or digit",
+        ],
+    ),
+    (
+        "a name with a space",
+        "services: [{ name: a b, listen: [198.18.0.1:80] }]\n",
+        &[
+            "1:20 `a b` is not a name for a service | 1 to 63 of `a-z 0-9 - _ .`, beginning with a letter or digit",
+        ],
+    ),
+    (
+        "a name with a leading dash",
+        "services: [{ name: '-a', listen: [198.18.0.1:80] }]\n",
+        &[
+            "1:20 `-a` is not a name for a service | 1 to 63 of `a-z 0-9 - _ .`, beginning with a letter or digit",
+        ],
+    ),
+    (
+        "a name of 64 bytes",
+        "services: [{ name: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa, listen: [198.18.0.1:80] }]\n",
+        &[
+            "1:20 `aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa…` is not a name for a service | 1 to 63 of `a-z 0-9 - _ .`, beginning with a letter or digit",
+        ],
+    ),
+    (
+        "a name twice",
+        "services:
+  - { name: web, listen: [198.18.0.1:80] }
+  - { name: web, listen: [198.18.0.1:81] }
+",
+        &["3:13 the name `web` is taken by the service in line 2"],
+    ),
+    (
+        "an unknown policy",
+        "services:
+  - name: web
+    listen: [198.18.0.1:80]
+    policy: maglv
+",
+        &["4:13 unknown policy `maglv` | did you mean `maglev`?"],
+    ),
+    (
+        "a policy of no kind",
+        "services:
+  - name: web
+    listen: [198.18.0.1:80]
+    policy: fastest
+",
+        &[
+            "4:13 unknown policy `fastest` | one of `shortest-delay`, `maglev`, `source-hash`, `round-robin`, `weighted-round-robin`, `random`, `least-connections`, `weighted-least-connections`, `p2c`",
+        ],
+    ),
+    (
+        "the adaptive policy",
+        "services:
+  - name: web
+    listen: [198.18.0.1:80]
+    policy: adaptive
+",
+        &[
+            "4:13 policy `adaptive` is not available | `shortest-delay` is the nearest: it knows flows and weights, but no live load",
+        ],
+    ),
+    (
+        "an affinity without its field",
+        "services:
+  - name: web
+    listen: [198.18.0.1:80]
+    affinity: {}
+",
+        &["4:15 this affinity has no `client-ip` | such as `{ client-ip: 3h }`"],
+    ),
+    (
+        "an affinity of no time",
+        "services:
+  - name: web
+    listen: [198.18.0.1:80]
+    affinity: { client-ip: 0s }
+",
+        &["4:28 `0s` is no time at all | a duration is at least `1ms`"],
+    ),
+    (
+        "an affinity beyond a week",
+        "services:
+  - name: web
+    listen: [198.18.0.1:80]
+    affinity: { client-ip: 8d }
+",
+        &["4:28 `8d` is more than 7 days"],
+    ),
+    (
+        "sources without their field",
+        "services:
+  - name: web
+    listen: [198.18.0.1:80]
+    sources: {}
+",
+        &["4:14 these sources have no `allow` | without `sources` everybody may connect"],
+    ),
+    (
+        "sources that allow nobody",
+        "services:
+  - name: web
+    listen: [198.18.0.1:80]
+    sources: { allow: [] }
+",
+        &["4:23 `allow` is empty, so nobody may connect | without `sources` everybody may connect"],
+    ),
+    (
+        "a source without a prefix length",
+        "services:
+  - name: web
+    listen: [198.18.0.1:80]
+    sources: { allow: [198.18.0.1] }
+",
+        &["4:24 `198.18.0.1` has no prefix length | `198.18.0.1/32`"],
+    ),
+    (
+        "a source with host bits",
+        "services:
+  - name: web
+    listen: [198.18.0.1:80]
+    sources: { allow: [198.18.0.1/15, 'fd00::1/8'] }
+",
+        &[
+            "4:24 `198.18.0.1/15` has bits beyond its prefix | the network is `198.18.0.0/15`",
+            "4:39 `fd00::1/8` has bits beyond its prefix | the network is `fd00::/8`",
+        ],
+    ),
+    (
+        "a source that is no network",
+        "services:
+  - name: web
+    listen: [198.18.0.1:80]
+    sources: { allow: [office, 198.18.0.0/33] }
+",
+        &[
+            "4:24 `office` is not a network | such as `198.18.0.0/15`",
+            "4:32 `198.18.0.0/33` is not a network | such as `198.18.0.0/15`",
+        ],
+    ),
+    (
+        "a source in IPv6 clothes",
+        "services:
+  - name: web
+    listen: [198.18.0.1:80]
+    sources: { allow: ['::ffff:198.18.0.0/112'] }
+",
+        &["4:24 `::ffff:198.18.0.0/112` is an IPv4-mapped address | write it as an IPv4 network"],
+    ),
+];

@@ -1,0 +1,148 @@
+//! The backends of a service: each once, of a family that is listened on, never a VIP.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use super::{
+    super::{
+        address,
+        error::{Mistake, Place, Report, shown},
+        field::{At, List},
+        raw::RawBackend,
+        scalar,
+    },
+    listens::{Index, Listens, overlapping},
+    service::Checked,
+};
+use crate::model::{BackendSpec, Endpoint, Listen, PortRange, Protocol, Weight};
+
+/// Most backends of a service: a slot table has two slots for each, and 65537 at most.
+const BACKENDS_MAX: usize = 30_000;
+
+/// The backends of a service; the place is that of the address.
+pub(super) struct Backends {
+    pub(super) list: Vec<At<BackendSpec>>,
+    /// Whether every one of them was understood.
+    complete: bool,
+}
+
+pub(super) fn backends(raw: &List<RawBackend>, listens: &Listens, report: &mut Report) -> Backends {
+    let list: Vec<At<BackendSpec>> =
+        raw.elements().filter_map(|raw| backend(raw, listens, report)).collect();
+    let given = raw.given().map_or(0, |at| at.value.len());
+    let backends = Backends { complete: list.len() == given, list };
+    if let Some(At { place, .. }) = raw.elements().nth(BACKENDS_MAX) {
+        let message = format!("{given} backends; a service has {BACKENDS_MAX} at most");
+        report.add(*place, Mistake::new(message));
+    }
+    each_once(&backends, report);
+    families(&backends, listens, report);
+    backends
+}
+
+fn backend(
+    At { value: raw, place }: &At<RawBackend>,
+    listens: &Listens,
+    report: &mut Report,
+) -> Option<At<BackendSpec>> {
+    raw.address.required(report, *place, || Mistake::new("this backend has no `address`"));
+    let weight = raw.weight.parse_or(report, scalar::weight, Weight::DEFAULT);
+    let At { value: (address, port), place } = raw.address.parse(report, address::backend)?;
+    if port.is_none() && listens.complete && !listens.all_are_ranges() {
+        let mistake = Mistake::new(format!("a backend needs a port; `{address}` has none"));
+        let hint = "only where every `listen` is a range of ports, the destination port is kept";
+        report.add(place, mistake.hint(hint));
+        return None;
+    }
+    // Without a protocol nothing is listened on, and that is reported.
+    let protocol = listens.protocol().unwrap_or(Protocol::Tcp);
+    let endpoint = Endpoint { address, port: port.unwrap_or_default(), protocol };
+    Some(At { value: BackendSpec { endpoint, weight: weight.unwrap_or(Weight::DEFAULT) }, place })
+}
+
+fn each_once(backends: &Backends, report: &mut Report) {
+    let mut lines = BTreeMap::new();
+    for At { value: BackendSpec { endpoint, .. }, place } in &backends.list {
+        if let Some(line) = lines.insert(*endpoint, place.line) {
+            let message =
+                format!("backend {} is listed twice, before in line {line}", name(*endpoint));
+            report.add(*place, Mistake::new(message).hint("a larger `weight` gives it more flows"));
+        }
+    }
+}
+
+fn name(Endpoint { address, port, protocol }: Endpoint) -> String {
+    if port == 0 {
+        format!("`{address}`")
+    } else {
+        format!("`{}`", Endpoint { address, port, protocol })
+    }
+}
+
+/// Backends of a family serve the VIPs of that family: neither may be alone.
+fn families(backends: &Backends, listens: &Listens, report: &mut Report) {
+    if !listens.complete || backends.list.is_empty() {
+        return;
+    }
+    let addresses = || backends.list.iter().map(|at| at.value.endpoint.address);
+    for (family, of_family) in
+        [("IPv4", IpAddr::is_ipv4 as fn(&IpAddr) -> bool), ("IPv6", IpAddr::is_ipv6)]
+    {
+        let listen = listens.list.iter().find(|at| of_family(&at.value.address));
+        let Some(At { value, place }) = listen else {
+            let alone = |at: &&At<BackendSpec>| of_family(&at.value.endpoint.address);
+            for At { value, place } in backends.list.iter().filter(alone) {
+                let backend = name(value.endpoint);
+                let message =
+                    format!("backend {backend} is {family}, but no `listen` of the service is");
+                report.add(*place, Mistake::new(message).hint(FAMILIES));
+            }
+            continue;
+        };
+        if backends.complete && !addresses().any(|address| of_family(&address)) {
+            let message = format!("`{value}` is {family}, but no backend of the service is");
+            report.add(*place, Mistake::new(message).hint(FAMILIES));
+        }
+    }
+}
+
+const FAMILIES: &str = "the backends of a family serve the addresses of that family";
+
+/// Reports backends that are VIPs: their packets would come back for ever.
+pub(super) fn without_loops(services: &[Checked], report: &mut Report) {
+    let mut index = Index::new();
+    for at in services.iter().flat_map(|service| &service.listens.list) {
+        if overlapping(&index, at.value).is_none() {
+            let Listen { address, ports, protocol } = at.value;
+            index.insert((address, protocol, ports.first()), *at);
+        }
+    }
+    for service in services {
+        for At { value: backend, place } in &service.backends.list {
+            report_loop(&index, service, backend.endpoint, *place, report);
+        }
+    }
+}
+
+fn report_loop(
+    index: &Index,
+    service: &Checked,
+    endpoint: Endpoint,
+    place: Place,
+    report: &mut Report,
+) {
+    let Endpoint { address, port, protocol } = endpoint;
+    let own = || service.listens.list.iter().map(|at| at.value.ports);
+    // A backend without a port is asked on every port of its service.
+    let ports: Vec<PortRange> =
+        PortRange::new(port, port).map_or_else(|| own().collect(), |one| vec![one]);
+    let vip =
+        ports.into_iter().find_map(|ports| overlapping(index, Listen { address, ports, protocol }));
+    if let Some(At { value: vip, place: Place { line, .. } }) = vip {
+        let message = format!(
+            "backend {} is the service address {} in line {line}",
+            name(endpoint),
+            shown(&vip.to_string())
+        );
+        report.add(place, Mistake::new(message).hint("name where the service runs"));
+    }
+}

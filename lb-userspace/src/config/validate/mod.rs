@@ -1,0 +1,44 @@
+//! From the raw types to a configuration: every value that breaks a rule is reported.
+//!
+//! After a mistake the work goes on with a default in the place of the value; such a configuration
+//! is thrown away. What is only wrong because something else is, is not reported.
+
+mod backends;
+mod health;
+mod host;
+mod listens;
+mod service;
+mod totals;
+
+pub use host::{ADMIN_HTTP_DEFAULT, ADMIN_SOCKET_DEFAULT, DRAIN_DEFAULT};
+
+use super::{
+    error::{Mistake, Place, Report},
+    raw::RawConfig,
+    scalar,
+};
+use crate::model::{Attach, Config};
+
+/// Validates all of it. The result counts only if nothing was reported.
+pub(super) fn validate(raw: &RawConfig, report: &mut Report) -> Config {
+    // Half a file must not take all services away.
+    let start = Place { line: 1, column: 1, width: 1 };
+    raw.services.required(report, start, || {
+        Mistake::new("there are no `services`").hint("`services: []` balances nothing")
+    });
+    let interfaces = host::interfaces(&raw.interfaces, report);
+    let attach = raw.attach.parse_or(report, scalar::attach, Attach::Auto).unwrap_or_default();
+    let admin = host::admin(&raw.admin, report);
+    let timeouts = host::timeouts(&raw.timeouts, report);
+    let limits = host::limits(&raw.limits, report);
+    let hairpin = host::hairpin(&raw.hairpin, report);
+    let drain = raw.drain.parse_or(report, scalar::duration, DRAIN_DEFAULT);
+
+    let services = service::services(&raw.services, report);
+    listens::without_overlap(&services, report);
+    backends::without_loops(&services, report);
+    totals::within(&limits, &services, report);
+    let services = services.into_iter().filter_map(service::Checked::into_service).collect();
+    let drain = drain.unwrap_or(DRAIN_DEFAULT);
+    Config { interfaces, attach, services, admin, timeouts, limits, hairpin, drain }
+}

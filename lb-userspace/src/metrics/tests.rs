@@ -1,0 +1,142 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::*;
+
+/// Reads the text as a scraper does: samples by name and labels. Panics at what a scraper refuses.
+fn parse(text: &str) -> BTreeMap<String, u64> {
+    let body = text.strip_suffix("# EOF\n").expect("the end marker");
+    let (mut types, mut samples) = (BTreeMap::new(), BTreeMap::new());
+    let mut family = "";
+    for line in body.lines() {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest.split_once(' ').unwrap();
+            family = name;
+            assert!(types.insert(name, kind).is_none(), "{name} is declared twice");
+        } else if let Some(rest) = line.strip_prefix("# HELP ") {
+            assert!(rest.ends_with('.'), "{rest}");
+        } else {
+            let (key, value) = line.rsplit_once(' ').unwrap();
+            let name = key.split('{').next().unwrap();
+            let suffix = match types[family] {
+                "counter" => "_total",
+                "gauge" => "",
+                "info" => "_info",
+                other => panic!("{other}"),
+            };
+            assert_eq!(name, format!("{family}{suffix}"), "a sample outside of its family");
+            let before = samples.insert(key.to_owned(), value.parse().unwrap());
+            assert!(before.is_none(), "{key} is there twice");
+        }
+    }
+    let names: Vec<_> = types.keys().collect();
+    for (name, kind) in &types {
+        // The names of the samples of one family must not be those of another.
+        let total = format!("{name}_total");
+        assert!(*kind != "counter" || !names.iter().any(|other| **other == total), "{total}");
+    }
+    samples
+}
+
+fn input() -> MetricsInput {
+    let traffic =
+        Traffic { flows: 1, packets_in: 2, bytes_in: 3, packets_out: 4, bytes_out: u64::MAX };
+    let service =
+        |name: &str| ServiceMetrics { name: name.to_owned(), traffic, backends_up: 1, backends: 2 };
+    let backend =
+        |backend: &str, up| BackendMetrics { backend: backend.to_owned(), traffic, flows: 9, up };
+    MetricsInput {
+        services: vec![service("web"), service("dns")],
+        backends: vec![backend("198.18.0.1:80", true), backend("[fd00::1]:80", false)],
+        reasons: vec![(Reason::Forwarded, 10), (Reason::NotIp, 11), (Reason::NoBackend, 12)],
+        generation: 7,
+        reloads_ok: 5,
+        reloads_failed: 1,
+    }
+}
+
+#[test]
+fn every_number_has_its_sample() {
+    let mut expected = BTreeMap::new();
+    for (kind, names) in
+        [("service", ["web", "dns"]), ("backend", ["198.18.0.1:80", "[fd00::1]:80"])]
+    {
+        for name in names {
+            let who = format!("{kind}=\"{name}\"");
+            let mut put = |metric: &str, more: &str, value: u64| {
+                expected.insert(format!("weir_{kind}_{metric}{{{who}{more}}}"), value);
+            };
+            put("flows_total", "", 1);
+            put("packets_total", ",direction=\"in\"", 2);
+            put("packets_total", ",direction=\"out\"", 4);
+            put("bytes_total", ",direction=\"in\"", 3);
+            put("bytes_total", ",direction=\"out\"", u64::MAX);
+            if kind == "service" {
+                put("backends_up", "", 1);
+                put("backends", "", 2);
+            } else {
+                put("active_flows", "", 9);
+                put("up", "", u64::from(name == "198.18.0.1:80"));
+            }
+        }
+    }
+    let version = env!("CARGO_PKG_VERSION");
+    for (sample, value) in [
+        ("weir_packets_total{reason=\"forwarded\",action=\"forward\"}", 10),
+        ("weir_packets_total{reason=\"not-ip\",action=\"pass\"}", 11),
+        ("weir_packets_total{reason=\"no-backend\",action=\"drop\"}", 12),
+        ("weir_config_generation", 7),
+        ("weir_config_reloads_total{result=\"ok\"}", 5),
+        ("weir_config_reloads_total{result=\"failed\"}", 1),
+        (&format!("weir_build_info{{version=\"{version}\"}}"), 1),
+    ] {
+        expected.insert(sample.to_owned(), value);
+    }
+    assert_eq!(parse(&render(&input())), expected);
+}
+
+#[test]
+fn the_names_are_the_published_ones() {
+    let samples = parse(&render(&input()));
+    let names: BTreeSet<_> = samples.keys().map(|key| key.split('{').next().unwrap()).collect();
+    assert_eq!(names, BTreeSet::from(NAMES));
+}
+
+#[test]
+fn nothing_to_say_is_still_whole() {
+    let samples = parse(&render(&MetricsInput::default()));
+    let names: Vec<_> = samples.keys().map(|key| key.split('{').next().unwrap()).collect();
+    assert_eq!(
+        names,
+        [
+            "weir_build_info",
+            "weir_config_generation",
+            "weir_config_reloads_total",
+            "weir_config_reloads_total",
+        ]
+    );
+}
+
+#[test]
+fn the_order_is_that_of_the_input() {
+    let text = render(&input());
+    assert_eq!(text, render(&input()));
+    assert!(text.find("\"web\"") < text.find("\"dns\""));
+}
+
+#[test]
+fn a_label_cannot_break_out_of_its_quotes() {
+    let mut input = input();
+    input.backends[0].backend = "a\"} 1\nevil \\".to_owned();
+    let samples = parse(&render(&input));
+    let escaped = r#"weir_backend_up{backend="a\"} 1\nevil \\"}"#;
+    assert_eq!(samples.get(escaped), Some(&1));
+    assert!(!samples.keys().any(|key| key.starts_with("evil")));
+}
+
+#[test]
+fn every_reason_can_be_told() {
+    let reasons = Reason::ALL.map(|reason| (reason, reason as u64)).to_vec();
+    let samples = parse(&render(&MetricsInput { reasons, ..MetricsInput::default() }));
+    let told = samples.keys().filter(|key| key.starts_with("weir_packets_total")).count();
+    assert_eq!(told, Reason::COUNT);
+}
