@@ -47,7 +47,18 @@ const KERNEL: Suite = Suite {
 const NETNS: Suite = Suite {
     name: "netns",
     needs_root: true,
-    args: &["--package", "lb-userspace", "--features", "netns-tests", "--test", "netns"],
+    args: &[
+        "--package",
+        "lb-userspace",
+        "--features",
+        "netns-tests",
+        "--test",
+        "lab",
+        "--test",
+        "links",
+        "--test",
+        "netns",
+    ],
 };
 
 impl Level {
