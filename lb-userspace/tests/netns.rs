@@ -5,6 +5,7 @@ mod netns {
     mod failures;
     mod hooks;
     mod policies;
+    mod process;
     mod traffic;
     pub(crate) mod world;
 }

@@ -12,7 +12,7 @@ use tracing::{debug, info, warn};
 use super::Daemon;
 use crate::{
     dataplane::{AttachError, Hook},
-    model::{Attach, Interfaces},
+    model::{Attach, Interfaces, Limits},
     reconcile::{self, PlanInput},
     table,
 };
@@ -143,7 +143,7 @@ impl Daemon {
             flows: &flows,
             now: Instant::now(),
             drain: self.state.config.drain,
-            limits: self.state.config.limits,
+            limits: room(self.state.config.limits),
             build: table::build,
         };
         let plan = reconcile::plan(&input).context("the configuration does not fit")?;
@@ -189,4 +189,9 @@ impl Daemon {
             }
         }
     }
+}
+
+/// Elements of the maps for so many services and backends: id 0 is nobody's, but has one.
+pub(super) const fn room(limits: Limits) -> Limits {
+    Limits { services: limits.services + 1, backends: limits.backends + 1, ..limits }
 }

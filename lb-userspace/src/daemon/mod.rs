@@ -322,7 +322,7 @@ pub struct Writes {
 /// reached through the stack: `weir simulate` runs packets against that.
 #[expect(clippy::disallowed_methods, reason = "the daemon owns the clock")]
 pub fn writes_for(config: Config, ticks_per_second: u32) -> anyhow::Result<Writes> {
-    let (drain, limits) = (config.drain, config.limits);
+    let (drain, limits) = (config.drain, apply::room(config.limits));
     let state = State::new(config, ticks_per_second, 0);
     let desired = state.desired();
     let mut observed = Snapshot::default();
