@@ -38,7 +38,7 @@ pub(super) fn report(name: &str, source: &str, list: &[Diagnostic], color: bool)
 
 fn block(name: &str, line: &str, found: &Diagnostic, color: bool) -> String {
     let Diagnostic { line: number, column, width, message, hint } = found;
-    let (shown, indent, length) = window(&printable(line), *column, *width);
+    let (shown, indent, length) = window(line, *column, *width);
     let gutter = " ".repeat(number.to_string().len());
     let frame = |text: &str| paint(text, FRAME, color);
     let mut rows = vec![
@@ -62,19 +62,21 @@ fn block(name: &str, line: &str, found: &Diagnostic, color: bool) -> String {
 /// The part of a line around a mistake, the caret's place under it and the caret's length.
 fn window(line: &str, column: u32, width: u32) -> (String, usize, usize) {
     let to_usize = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
-    let chars = line.chars().count();
-    let at = to_usize(column).saturating_sub(1).min(chars);
-    let cut = if chars > WINDOW { at.saturating_sub(LEAD) } else { 0 };
-    let (before, after) = (cut > 0, chars > cut + WINDOW);
-    let middle: String = line.chars().skip(cut).take(WINDOW).collect();
-    let shown = match (before, after) {
+    let at = to_usize(column).saturating_sub(1);
+    let is_long = line.chars().nth(WINDOW).is_some();
+    let cut = if is_long { at.saturating_sub(LEAD) } else { 0 };
+    let mut rest = line.chars().skip(cut);
+    let middle: String = rest.by_ref().take(WINDOW).collect();
+    let middle = printable(&middle);
+    let indent = (at - cut).min(middle.chars().count());
+    let room = middle.chars().count() - indent;
+    let shown = match (cut > 0, rest.next().is_some()) {
         (false, false) => middle,
         (true, false) => format!("…{middle}"),
         (false, true) => format!("{middle}…"),
         (true, true) => format!("…{middle}…"),
     };
-    let room = chars.min(cut + WINDOW).saturating_sub(at);
-    (shown, at - cut + usize::from(before), to_usize(width).min(room).max(1))
+    (shown, indent + usize::from(cut > 0), to_usize(width).min(room).max(1))
 }
 
 /// The text without anything that moves the cursor, character for character.

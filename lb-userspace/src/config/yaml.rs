@@ -16,8 +16,10 @@ use serde_yaml::{
 
 use super::error::{Mistake, Place, Report, escaped};
 
-/// Values in a configuration of the largest size: it holds no more, unless by aliases.
+/// Values in a configuration of the largest size: it holds no more.
 const NODES_MAX: usize = 1_000_000;
+/// Values that aliases may add: a few of them say more than a file could hold.
+const REPLAYED_MAX: usize = 250_000;
 /// A configuration nests five levels; more is an accident or an attack.
 const DEPTH_MAX: usize = 32;
 
@@ -68,8 +70,9 @@ pub(super) fn read(text: &str, report: &mut Report) -> Option<Node> {
             max_depth: DEPTH_MAX,
             max_nodes: NODES_MAX,
             max_events: 3 * NODES_MAX,
+            max_recorded_anchor_events: REPLAYED_MAX,
         },
-        alias_limits: serde_yaml::alias_limits! { max_total_replayed_events: NODES_MAX },
+        alias_limits: serde_yaml::alias_limits! { max_total_replayed_events: REPLAYED_MAX },
         // The tree keeps both values of a field, and `decode` says where they stand.
         duplicate_keys: DuplicateKeyPolicy::PassThrough,
         merge_keys: MergeKeyPolicy::AsOrdinary,
@@ -110,6 +113,7 @@ fn located(location: Location) -> Place {
 fn mistake(error: &serde_yaml::Error) -> Mistake {
     #[expect(clippy::wildcard_enum_match_arm, reason = "the parser may learn new errors")]
     match error {
+        serde_yaml::Error::AliasError { error, .. } => mistake(error),
         serde_yaml::Error::Budget { .. } => {
             Mistake::new("too deep, or too many values, for a configuration")
         }

@@ -70,6 +70,19 @@ fn a_long_line_is_cut_around_the_mistake() {
 }
 
 #[test]
+fn aliases_do_not_multiply_without_end() {
+    let hundred = |of: &str| format!("[{}]", vec![of; 100].join(", "));
+    let text = format!(
+        "a: &a {}\nb: &b {}\nservices: &c {}\nd: *c\n",
+        hundred("x"),
+        hundred("*a"),
+        hundred("*b")
+    );
+    let report = report(&text);
+    assert!(report.starts_with("error: too deep, or too many values"), "{report}");
+}
+
+#[test]
 fn nothing_in_the_text_reaches_the_terminal() {
     let text =
         "services: []\nattach: \"\\e[31m\"\n# \u{202e}\ndrain: '\u{202e}\u{9b}'\n\"\\e]0;\": 1\n";
