@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stdout, reason = "a command-line tool talks on standard output")]
 
+mod path;
 mod program;
 mod report;
 mod shuffle;
@@ -28,11 +29,14 @@ struct Cli {
 enum Command {
     /// What a packet costs in the kernel, beside what it costs at least (root)
     Program(program::Options),
+    /// What a request costs from end to end, beside nftables and plain routing (root)
+    Path(path::Options),
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Program(options) => program::run(&options),
+        Command::Path(options) => path::run(&options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,6 +1,6 @@
 //! The order in which things are measured: another one each round, the same ones for a seed.
 
-/// A generator of 64-bit numbers (SplitMix64: Steele, Lea, Flood, "Fast splittable pseudorandom
+/// A generator of 64-bit numbers (`SplitMix64`: Steele, Lea, Flood, "Fast splittable pseudorandom
 /// number generators", 2014).
 #[derive(Clone, Debug)]
 pub(crate) struct Shuffle {
@@ -24,7 +24,7 @@ impl Shuffle {
     pub(crate) fn order(&mut self, count: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..count).collect();
         for last in (1..count).rev() {
-            let place = u128::from(self.next()) * (last as u128 + 1) >> 64;
+            let place = (u128::from(self.next()) * (last as u128 + 1)) >> 64;
             order.swap(last, usize::try_from(place).unwrap_or(last));
         }
         order

@@ -15,8 +15,10 @@ use aya_ebpf::{
 
 use crate::{
     frame::Frame,
-    layout::{Entry, FRAME_LEN, FlowKey, ListenKey, Service},
-    maps::{BACKEND_STATS, BACKENDS, FLOWS, LINKS, LISTEN, SERVICE_STATS, SLOTS},
+    layout::{FRAME_LEN, ListenKey, Service},
+    maps::{
+        BACKEND_STATS, BACKENDS, Entry, FLOWS, FlowKey, LINKS, LISTEN, SERVICE_STATS, SLOTS,
+    },
 };
 
 /// Reads the headers.

@@ -2,7 +2,7 @@
 
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
 
-use crate::layout::{FRAME_LEN, FlowKey};
+use crate::{layout::FRAME_LEN, maps::FlowKey};
 
 const ETHER_TYPE: usize = 12;
 const IP: usize = 14;

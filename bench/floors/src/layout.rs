@@ -51,7 +51,7 @@ impl Plan {
             counter
         } else {
             let scattered = counter.wrapping_mul(0x9e37_79b1);
-            ((scattered as u64 * self.flows as u64) >> 32) as u32
+            ((u64::from(scattered) * u64::from(self.flows)) >> 32) as u32
         };
         self.first.wrapping_add(offset)
     }
@@ -73,45 +73,14 @@ pub struct Variation {
 impl Variation {
     /// The fields of flow `flow`, a number of 31 bits: 16 go to the address, 15 to the port.
     #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "the halves of a number")]
     pub fn of(flow: u32) -> Self {
         let address = flow as u16;
         let port = 0x8000 | (flow >> 16) as u16;
-        let sum = address as u32 + port as u32;
+        let sum = u32::from(address) + u32::from(port);
         let filler = !((sum & 0xffff) + (sum >> 16)) as u16;
         Self { address, port, ident: !address, filler }
     }
-}
-
-/// A flow: key of `FLOWS`. In network byte order.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
-pub struct FlowKey {
-    /// Source address.
-    pub source: u32,
-    /// Destination address.
-    pub destination: u32,
-    /// Source port, then destination port.
-    pub ports: u32,
-    /// IP protocol number.
-    pub protocol: u32,
-}
-
-/// What is remembered of a flow: as large as a cache line, as in a real program.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Entry {
-    /// The backend's address.
-    pub address: u32,
-    /// The backend's port.
-    pub port: u32,
-    /// Index in `BACKENDS`.
-    pub backend: u32,
-    /// Index in `SERVICE_STATS`.
-    pub service: u32,
-    /// Jiffies of the last packet.
-    pub last_seen: u64,
-    /// What a real entry has besides.
-    pub rest: [u64; 5],
 }
 
 /// Listen address: key of `LISTEN`. In network byte order.

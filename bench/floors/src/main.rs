@@ -6,7 +6,6 @@
 mod driver;
 mod floor;
 mod frame;
-#[allow(dead_code, reason = "the bench includes the same file and uses the rest")]
 mod layout;
 mod maps;
 

@@ -5,7 +5,39 @@ use aya_ebpf::{
     maps::{Array, DevMap, HashMap, LruHashMap, PerCpuArray, ProgramArray},
 };
 
-use crate::layout::{Backend, Entry, FlowKey, ListenKey, Plan, Service, Traffic};
+use crate::layout::{Backend, ListenKey, Plan, Service, Traffic};
+
+/// A flow: key of `FLOWS`. In network byte order.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct FlowKey {
+    /// Source address.
+    pub source: u32,
+    /// Destination address.
+    pub destination: u32,
+    /// Source port, then destination port.
+    pub ports: u32,
+    /// IP protocol number.
+    pub protocol: u32,
+}
+
+/// What is remembered of a flow: as large as a cache line, as in a real program.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Entry {
+    /// The backend's address.
+    pub address: u32,
+    /// The backend's port.
+    pub port: u32,
+    /// Index in `BACKENDS`.
+    pub backend: u32,
+    /// Index in `SERVICE_STATS`.
+    pub service: u32,
+    /// Jiffies of the last packet.
+    pub last_seen: u64,
+    /// What a real entry has besides.
+    pub rest: [u64; 5],
+}
 
 /// What the drivers send.
 #[map]

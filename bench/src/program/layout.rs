@@ -1,6 +1,6 @@
 //! The layouts of the floor programs, from the very file that the kernel side is built of.
 
-#[expect(dead_code, unreachable_pub, reason = "the kernel side includes the same file")]
+#[expect(unreachable_pub, reason = "the kernel side includes the same file")]
 #[path = "../../floors/src/layout.rs"]
 mod shared;
 

@@ -32,7 +32,7 @@ pub(crate) struct Options {
     /// Rounds; each measures everything once, in another order
     #[arg(long, default_value_t = 11)]
     rounds: usize,
-    /// Three rounds of one run each: is everything still in one piece?
+    /// Three short rounds: is everything still in one piece?
     #[arg(long)]
     quick: bool,
     /// Also write the result, with every sample, to this file
@@ -49,24 +49,38 @@ pub(crate) struct Options {
     floors: PathBuf,
 }
 
-/// A subject and what it took, with its driver, by round.
+/// A subject and what it took.
 struct Track {
     subject: Subject,
-    raw: Vec<f64>,
+    /// Packets sent so far.
     used: u32,
+    /// The runs of this round.
+    runs: Vec<f64>,
+    /// With its driver, by round.
+    raw: Vec<f64>,
+}
+
+impl Track {
+    fn end_round(&mut self) {
+        self.raw.push(stats::low_mean(&self.runs).unwrap_or(f64::NAN));
+        self.runs.clear();
+    }
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let (rounds, calls) = if options.quick { (3, 1) } else { (options.rounds.max(1), 4) };
+    let (rounds, calls) = if options.quick { (3, 2) } else { (options.rounds.max(1), 6) };
     let mut bed = Bed::load(&options.object, &options.floors)?;
     subjects::prepare(&mut bed)?;
     let (mut tracks, stubs) = tracks(&subjects::list(&bed)?);
     let mut shuffle = Shuffle::new(options.seed);
     for round in 1..=rounds {
         eprint!("\rprogram: round {round} of {rounds}");
-        for index in shuffle.order(tracks.len()) {
-            measure(&mut bed, &mut tracks[index], calls)?;
+        for call in 0..calls {
+            for index in shuffle.order(tracks.len()) {
+                measure(&mut bed, &mut tracks[index], call)?;
+            }
         }
+        tracks.iter_mut().for_each(Track::end_round);
     }
     eprintln!();
     let series = series(&tracks, &stubs);
@@ -87,7 +101,7 @@ fn tracks(subjects: &[Subject]) -> (Vec<Track>, Vec<usize>) {
             all.push(stub);
         }
     }
-    let track = |subject| Track { subject, raw: Vec::new(), used: 0 };
+    let track = |subject| Track { subject, used: 0, runs: Vec::new(), raw: Vec::new() };
     (all.into_iter().map(track).collect(), stubs)
 }
 
@@ -100,22 +114,21 @@ fn same_driver(one: &Subject, other: &Subject) -> bool {
     kind(one) == kind(other)
 }
 
-/// One subject in one round. New flows are slow, and half as many runs tell as much.
-fn measure(bed: &mut Bed, track: &mut Track, calls: usize) -> Result<()> {
-    let mut took = Vec::new();
-    for _ in 0..calls {
-        let mut subject = track.subject;
-        if let Flows::Next(first) = subject.flows {
-            subject.flows = Flows::Next(first + track.used);
-            track.used += PACKETS;
+/// One run of a subject. New flows take long, and a third of the runs tells as much.
+fn measure(bed: &mut Bed, track: &mut Track, call: usize) -> Result<()> {
+    let mut subject = track.subject;
+    if let Flows::Next(first) = subject.flows {
+        if !call.is_multiple_of(3) {
+            return Ok(());
         }
-        let before = Counts::read(bed, subject.rig)?;
-        let (fd, plan) = (bed.fd(&subject)?, subject.packet.plan(subject.flows));
-        let run = bed.rigs[subject.rig].run(subject.hook(), &fd, plan, PACKETS, 0)?;
-        subject.prove(bed, &run, PACKETS, &before)?;
-        took.push(run.ns);
+        subject.flows = Flows::Next(first + track.used);
+        track.used += PACKETS;
     }
-    track.raw.extend(stats::low_mean(&took));
+    let before = Counts::read(bed, subject.rig)?;
+    let (fd, plan) = (bed.fd(&subject)?, subject.packet.plan(subject.flows));
+    let run = bed.rigs[subject.rig].run(subject.hook(), &fd, plan, PACKETS, 0)?;
+    subject.prove(bed, &run, PACKETS, &before)?;
+    track.runs.push(run.ns);
     Ok(())
 }
 

@@ -44,12 +44,12 @@ impl Rig {
         let loader = &mut EbpfLoader::new();
         let mut ebpf = loader.map_max_entries("FLOWS", capacity).load(&bytes)?;
         for (name, program) in ebpf.programs_mut() {
-            match program {
-                Program::Xdp(program) => program.load(),
-                Program::SchedClassifier(program) => program.load(),
-                _ => continue,
-            }
-            .with_context(|| name.to_owned())?;
+            let outcome = if let Program::Xdp(program) = program {
+                program.load()
+            } else {
+                <&mut SchedClassifier>::try_from(program).and_then(SchedClassifier::load)
+            };
+            outcome.with_context(|| name.to_owned())?;
         }
         let mut take = |name| ebpf.take_map(name).ok_or_else(|| anyhow!("no map {name}"));
         let plan = take("PLAN")?.try_into()?;

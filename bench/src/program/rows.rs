@@ -4,7 +4,6 @@ use anyhow::Result;
 
 use crate::{
     report::{Bar, Better, Row, Series},
-    stats::paired_ratios,
     weir::{Hook, Weir},
 };
 
@@ -78,9 +77,8 @@ fn quotients(series: &[Series]) -> Vec<Row> {
         found.map_or(&[][..], |series| &series.samples)
     };
     let row = |quotient: &Quotient| {
-        let ratios = paired_ratios(samples(quotient.of), samples(quotient.by));
-        let what = format!("{} / {}", quotient.of, quotient.by);
-        Row::new(quotient.id, what, &ratios, quotient.bar)
+        let Quotient { id, of, by, bar } = quotient;
+        Row::quotient(id, format!("{of} / {by}"), samples(of), samples(by), *bar)
     };
     QUOTIENTS.iter().filter_map(row).collect()
 }
