@@ -1,2 +1,48 @@
-//! The bench.
-fn main() {}
+//! Measures Weir beside what a user would pick instead. README.md says how to read the result.
+
+#![expect(clippy::print_stdout, reason = "a command-line tool talks on standard output")]
+
+mod path;
+mod program;
+mod report;
+mod shuffle;
+mod stats;
+mod weir;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// What `cargo xtask build` makes.
+pub(crate) const OBJECT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bpf/lb-ebpf");
+/// What `cargo xtask bench` makes of `floors/`.
+pub(crate) const FLOORS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bpf/weir-floors");
+
+#[derive(Parser)]
+#[command(name = "weir-bench", about = "Measure Weir beside what a user would pick instead")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// What a packet costs in the kernel, beside what it costs at least (root)
+    Program(program::Options),
+    /// What a request costs from end to end, beside nftables and plain routing (root)
+    Path(path::Options),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Program(options) => program::run(&options),
+        Command::Path(options) => path::run(&options),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("weir-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

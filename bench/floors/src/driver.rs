@@ -1,0 +1,54 @@
+//! Drivers: a test run with many repetitions hands every one of them the packet that the last one
+//! left behind. A driver writes the frame anew, of the next flow, and then becomes the program
+//! under test.
+
+use crate::{
+    frame::Frame,
+    layout::{Plan, Variation, shape},
+    maps::PLAN,
+};
+
+/// Writes the next frame of the plan.
+#[inline]
+pub fn next_frame(frame: Frame) -> Option<()> {
+    let plan = PLAN.get_ptr_mut(0)?;
+    // SAFETY: nobody else uses the element while a driver runs.
+    let plan: &mut Plan = unsafe { &mut *plan };
+    let counter = plan.counter;
+    plan.counter = counter.wrapping_add(1);
+    let Variation { address, port, ident, filler } = Variation::of(plan.flow(counter));
+    let lane = |value: u16, byte: u32| u64::from(value.to_be()) << (byte * 8);
+    let [w0, w1, w2, w3, w4, w5, w6, w7] = plan.words;
+    let (mut w0, mut w1, mut w2, mut w4, mut w5) = (w0, w1, w2, w4, w5);
+    match plan.shape {
+        shape::CLIENT_V4 => {
+            w0 |= lane(ident, 4);
+            w1 |= lane(address, 6);
+            w2 |= lane(port, 4);
+        }
+        shape::REPLY_V4 => {
+            w0 |= lane(ident, 4);
+            w2 |= lane(address, 2) | lane(port, 6);
+        }
+        shape::CLIENT_V6 => {
+            w2 |= lane(address, 6);
+            w5 |= lane(port, 0);
+        }
+        _ => {
+            w4 |= lane(address, 6);
+            w5 |= lane(port, 2);
+        }
+    }
+    frame.store64::<0>(plan.start);
+    frame.store32::<8>(u64::from(plan.start2));
+    frame.store16::<12>(u64::from(plan.start3));
+    frame.store64::<14>(w0);
+    frame.store64::<22>(w1);
+    frame.store64::<30>(w2);
+    frame.store64::<38>(w3);
+    frame.store64::<46>(w4);
+    frame.store64::<54>(w5);
+    frame.store64::<62>(w6);
+    frame.store64::<70>(w7 | lane(filler, 6));
+    Some(())
+}

@@ -1,0 +1,218 @@
+//! `weir-bench path`: what a request costs from a client through the balancer to a server and back,
+//! beside other ways to get there.
+
+mod bulk;
+mod cpu;
+mod http;
+mod plane;
+mod rows;
+mod server;
+mod single;
+mod udp;
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use anyhow::{Context as _, Result};
+use lb_userspace::lab::reap_stale;
+
+use self::{cpu::Meter, http::Connections, plane::Plane};
+use crate::{
+    report::{Report, Series},
+    shuffle::Shuffle,
+};
+
+/// Options of the sub-command.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Rounds; each builds everything anew and measures it once, in another order
+    #[arg(long, default_value_t = 6)]
+    rounds: usize,
+    /// Two rounds of one second a load: is everything still in one piece?
+    #[arg(long)]
+    quick: bool,
+    /// Also write the result, with every sample, to this file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Decides the order
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// The object under test
+    #[arg(long, value_name = "FILE", default_value = crate::OBJECT)]
+    object: PathBuf,
+}
+
+/// The way packets go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    /// The real program at TC.
+    Weir,
+    /// The same once more: the difference is noise.
+    Again,
+    /// DNAT by nftables, backends in turn.
+    Nft,
+    /// No balancer: to the backends' own addresses.
+    Routing,
+}
+
+impl Kind {
+    const ALL: [Self; 4] = [Self::Weir, Self::Again, Self::Nft, Self::Routing];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Weir => "weir",
+            Self::Again => "weir again",
+            Self::Nft => "nft",
+            Self::Routing => "routing",
+        }
+    }
+}
+
+/// One kind of load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Task {
+    Datagrams,
+    KeepAlive,
+    OneEach,
+    Bulk,
+    Latency,
+}
+
+impl Task {
+    const ALL: [Self; 5] =
+        [Self::Datagrams, Self::KeepAlive, Self::OneEach, Self::Bulk, Self::Latency];
+
+    /// HTTP load knows one address only, and bulk and latency need no second opinion.
+    fn has(self, kind: Kind) -> bool {
+        match self {
+            Self::Datagrams => true,
+            Self::KeepAlive | Self::OneEach => kind != Kind::Routing,
+            Self::Bulk | Self::Latency => kind != Kind::Again,
+        }
+    }
+}
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Metric {
+    DatagramCpu,
+    KeepAliveCpu,
+    KeepAliveRate,
+    OneEachCpu,
+    OneEachRate,
+    BulkRate,
+    BulkCpu,
+    Latency,
+}
+
+impl Metric {
+    const fn name(self) -> (&'static str, &'static str) {
+        match self {
+            Self::DatagramCpu => ("CPU a datagram", "us"),
+            Self::KeepAliveCpu => ("CPU a request, keep-alive", "us"),
+            Self::KeepAliveRate => ("requests, keep-alive", "/s"),
+            Self::OneEachCpu => ("CPU a request, one connection each", "us"),
+            Self::OneEachRate => ("requests, one connection each", "/s"),
+            Self::BulkRate => ("bulk", "Mbit/s"),
+            Self::BulkCpu => ("CPU a megabyte, bulk", "us"),
+            Self::Latency => ("answer on one connection, median", "us"),
+        }
+    }
+}
+
+/// By metric and way: a figure a round.
+type Samples = BTreeMap<(Metric, Kind), Vec<f64>>;
+
+/// How much load.
+#[derive(Clone, Copy)]
+struct Size {
+    seconds: u32,
+    datagrams: usize,
+    answers: usize,
+}
+
+pub(crate) fn run(options: &Options) -> Result<()> {
+    reap_stale("weirbench")?;
+    let quick = Size { seconds: 1, datagrams: 200_000, answers: 3_000 };
+    let full = Size { seconds: 3, datagrams: 600_000, answers: 10_000 };
+    let (rounds, size) = if options.quick { (2, quick) } else { (options.rounds.max(1), full) };
+    let meter = Meter::new()?;
+    let mut shuffle = Shuffle::new(options.seed);
+    let mut samples = Samples::new();
+    for round in 1..=rounds {
+        eprintln!("path: round {round} of {rounds}");
+        measure_round(options, &meter, size, &mut shuffle, &mut samples)?;
+    }
+    let rows = rows::rows(&samples);
+    let series = series(&samples);
+    let report = Report { bench: "path", rounds, seed: options.seed, rows, series };
+    report.publish(options.json.as_deref())
+}
+
+/// Everything once, on new planes: what one way leaves behind never meets another.
+fn measure_round(
+    options: &Options,
+    meter: &Meter,
+    size: Size,
+    shuffle: &mut Shuffle,
+    samples: &mut Samples,
+) -> Result<()> {
+    let build = |kind| Plane::build(kind, meter, &options.object);
+    let mut planes = Kind::ALL.into_iter().map(build).collect::<Result<Vec<_>>>()?;
+    let mut sources = 1..=u8::MAX;
+    for task in shuffle.order(Task::ALL.len()).into_iter().map(|index| Task::ALL[index]) {
+        for index in shuffle.order(planes.len()) {
+            let plane = &mut planes[index];
+            if !task.has(plane.kind) {
+                continue;
+            }
+            plane.fresh_source(sources.next().context("too many runs")?)?;
+            for (metric, value) in measure(task, plane, meter, size)? {
+                samples.entry((metric, plane.kind)).or_default().push(value);
+            }
+            plane.check()?;
+        }
+    }
+    Ok(())
+}
+
+fn measure(task: Task, plane: &Plane, meter: &Meter, size: Size) -> Result<Vec<(Metric, f64)>> {
+    match task {
+        Task::Datagrams => {
+            Ok(vec![(Metric::DatagramCpu, udp::cpu_us(plane, meter, size.datagrams)?)])
+        }
+        Task::KeepAlive => requests(plane, meter, Connections::Kept, size.seconds),
+        Task::OneEach => requests(plane, meter, Connections::OneEach, size.seconds),
+        Task::Bulk => {
+            let before = meter.read()?;
+            let bulk = bulk::send(plane, meter, size.seconds)?;
+            let cpu = meter.read()? - before;
+            let rate = (Metric::BulkRate, bulk.bits_per_second / 1e6);
+            Ok(vec![rate, (Metric::BulkCpu, cpu * 1e12 / bulk.bytes)])
+        }
+        Task::Latency => Ok(vec![(Metric::Latency, single::median_us(plane, size.answers)?)]),
+    }
+}
+
+fn requests(
+    plane: &Plane,
+    meter: &Meter,
+    connections: Connections,
+    seconds: u32,
+) -> Result<Vec<(Metric, f64)>> {
+    let (cpu_metric, rate_metric) = match connections {
+        Connections::Kept => (Metric::KeepAliveCpu, Metric::KeepAliveRate),
+        Connections::OneEach => (Metric::OneEachCpu, Metric::OneEachRate),
+    };
+    let before = meter.read()?;
+    let load = http::load(plane, meter, connections, seconds)?;
+    let cpu = meter.read()? - before;
+    Ok(vec![(cpu_metric, cpu * 1e6 / load.requests), (rate_metric, load.per_second)])
+}
+
+fn series(samples: &Samples) -> Vec<Series> {
+    let one = |((metric, kind), samples): (&(Metric, Kind), &Vec<f64>)| {
+        let (what, unit) = metric.name();
+        Series { name: format!("{what}: {}", kind.name()), unit, samples: samples.clone() }
+    };
+    samples.iter().map(one).collect()
+}

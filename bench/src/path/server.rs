@@ -1,0 +1,104 @@
+//! The servers of a plane: nginx in every backend, iperf3 in the first.
+
+use std::{
+    env, fs,
+    net::{SocketAddr, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Stdio},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+use lb_userspace::lab::Lab;
+
+use super::{
+    cpu::Meter,
+    plane::{BULK, HTTP},
+};
+
+/// What nginx answers.
+pub(crate) const BODY: &str = "weir\n";
+
+/// Running servers. Dropping them ends them.
+pub(crate) struct Servers {
+    children: Vec<(&'static str, Child)>,
+    directory: PathBuf,
+}
+
+impl Servers {
+    pub(crate) fn start(lab: &Lab, meter: &Meter) -> Result<Self> {
+        let name = lab.lb().name();
+        let directory = env::temp_dir().join(format!("{name}-servers"));
+        fs::create_dir(&directory).with_context(|| directory.display().to_string())?;
+        let mut servers = Self { children: Vec::new(), directory };
+        for (number, backend) in lab.backends().iter().enumerate() {
+            let home = servers.directory.join(number.to_string());
+            fs::create_dir(&home)?;
+            fs::write(home.join("nginx.conf"), nginx_conf(&home))?;
+            let mut command = meter.command(&backend.netns, "nginx");
+            command.arg("-p").arg(&home).args(["-c", "nginx.conf", "-e", "error.log"]);
+            let child = command.stdin(Stdio::null()).spawn().context("cannot start nginx")?;
+            servers.children.push(("nginx", child));
+        }
+        let first = lab.backends().first().context("a plane without backends")?;
+        let mut command = meter.command(&first.netns, "iperf3");
+        command.args(["-s", "-p", &BULK.backend_port.to_string()]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let child = command.spawn().context("cannot start iperf3")?;
+        servers.children.push(("iperf3", child));
+        for backend in lab.backends() {
+            let address = (backend.v4, HTTP.backend_port).into();
+            backend.netns.in_netns(|| wait_for(address))??;
+        }
+        Ok(servers)
+    }
+
+    /// A server that ended would make a very fast plane.
+    pub(crate) fn check(&mut self) -> Result<()> {
+        for (name, child) in &mut self.children {
+            if let Some(status) = child.try_wait()? {
+                bail!("{name} ended: {status}");
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Servers {
+    fn drop(&mut self) {
+        for (name, child) in &mut self.children {
+            if let Err(error) = child.kill().and_then(|()| child.wait()) {
+                eprintln!("weir-bench: cannot end {name}: {error}");
+            }
+        }
+        if let Err(error) = fs::remove_dir_all(&self.directory) {
+            eprintln!("weir-bench: cannot remove {}: {error}", self.directory.display());
+        }
+    }
+}
+
+fn wait_for(address: SocketAddr) -> Result<()> {
+    for _ in 0..300 {
+        if TcpStream::connect(address).is_ok() {
+            return Ok(());
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    bail!("nothing answers on {address}")
+}
+
+fn nginx_conf(home: &Path) -> String {
+    let home = home.display();
+    let places: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|what| format!("{what}_temp_path {home}/{what};\n"))
+        .concat();
+    let (port, body) = (HTTP.backend_port, BODY.trim_end());
+    format!(
+        "daemon off; master_process off; pid {home}/pid; error_log {home}/error.log;\n\
+         events {{ worker_connections 8192; }}\n\
+         http {{ access_log off; keepalive_requests 1000000000; {places}\
+         server {{ listen {port} backlog=8192; \
+         location / {{ default_type text/plain; return 200 \"{body}\\n\"; }} }} }}\n"
+    )
+}

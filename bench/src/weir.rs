@@ -1,0 +1,213 @@
+//! The program under test with its maps, written as the controller writes them.
+
+use std::{fs, net::SocketAddr, path::Path};
+
+use anyhow::{Context as _, Result, anyhow};
+use aya::programs::TcAttachType;
+use aya::{
+    Ebpf, EbpfLoader, Pod,
+    maps::{Array, HashMap, PerCpuArray},
+    programs::{ProgramFd, ProgramInfo, SchedClassifier, Xdp, tc::SchedClassifierLinkId},
+};
+use lb_common::{
+    abi::{
+        ABI_VERSION,
+        backend::{Backend, backend_state},
+        service::{ListenKey, PAGE_SLOTS, Page, PageSlots, PortSet, Service},
+        settings::Settings,
+    },
+    pipeline::verdict::Reason,
+};
+
+/// No flow ends by idling while a bench runs.
+const NEVER: u32 = 1 << 30;
+
+/// The two programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hook {
+    Xdp,
+    Tc,
+}
+
+impl Hook {
+    pub(crate) const fn program(self) -> &'static str {
+        match self {
+            Self::Xdp => "weir_xdp",
+            Self::Tc => "weir_tc",
+        }
+    }
+}
+
+/// A server and the way to it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    /// One of [`way`](lb_common::abi::backend::way).
+    pub(crate) way: u8,
+    pub(crate) ifindex: u32,
+    pub(crate) dst_mac: [u8; 6],
+    pub(crate) src_mac: [u8; 6],
+}
+
+/// The loaded object.
+pub(crate) struct Weir {
+    ebpf: Ebpf,
+    /// The pre-filters as they are in the map: TCP, UDP.
+    ports: [Box<PortSet>; 2],
+    services: u32,
+    backends: u32,
+}
+
+impl Weir {
+    /// Loads both programs.
+    pub(crate) fn load(object: &Path) -> Result<Self> {
+        let bytes = fs::read(object).with_context(|| {
+            format!("cannot read {}: build it with \"cargo xtask build\"", object.display())
+        })?;
+        let mut ebpf = EbpfLoader::new().load(&bytes).context("the kernel refused the maps")?;
+        program::<Xdp>(&mut ebpf, "weir_xdp")?.load().context("weir_xdp")?;
+        program::<SchedClassifier>(&mut ebpf, "weir_tc")?.load().context("weir_tc")?;
+        let mut weir = Self { ebpf, ports: <_>::default(), services: 0, backends: 0 };
+        weir.set("SETTINGS", 0, settings())?;
+        Ok(weir)
+    }
+
+    /// Adds a service whose backends take turns, or are found by the flow's hash.
+    pub(crate) fn serve(
+        &mut self,
+        listen: SocketAddr,
+        protocol: u8,
+        select: u8,
+        servers: &[Server],
+    ) -> Result<()> {
+        let mut ids = Vec::new();
+        for server in servers {
+            self.backends += 1;
+            self.set("BACKENDS", self.backends, backend(server, protocol))?;
+            ids.push(self.backends);
+        }
+        let (page, id) = (self.services, self.services + 1);
+        self.services = id;
+        let mut slots = PageSlots::default();
+        // As many slots as are a multiple of the backends: a turn is one round over all of them.
+        let table_len = PAGE_SLOTS - PAGE_SLOTS % u32::try_from(ids.len())?;
+        for (slot, id) in slots.0.iter_mut().zip(ids.iter().cycle()) {
+            *slot = *id;
+        }
+        self.set("PAGES", page, Page { slots })?;
+        self.open(listen.port(), servers, protocol)?;
+        let service = Service {
+            id,
+            select,
+            flags: 0,
+            usable: u16::try_from(ids.len())?,
+            table_page: page,
+            table_len,
+            affinity_ticks: 0,
+            hash_seed: 1,
+            generation: 1,
+            zero: 0,
+        };
+        let key = ListenKey {
+            address: listen.ip().into(),
+            port: listen.port().to_be(),
+            protocol,
+            zero: 0,
+        };
+        let map = self.ebpf.map_mut("LISTEN").context("no map LISTEN")?;
+        let mut map: HashMap<_, ListenKey, Service> = map.try_into()?;
+        map.insert(key, service, 0).context("map LISTEN")
+    }
+
+    /// Lets packets of a service through the pre-filter, both ways.
+    fn open(&mut self, port: u16, servers: &[Server], protocol: u8) -> Result<()> {
+        let index = u32::from(i32::from(protocol) == libc::IPPROTO_UDP);
+        let [tcp, udp] = &mut self.ports;
+        let set = if index == 0 { tcp } else { udp };
+        set_bit(&mut set.services, port);
+        for server in servers {
+            set_bit(&mut set.backends, server.address.port());
+        }
+        let set = **set;
+        self.set("PORTS", index, set)
+    }
+
+    fn set<V: Pod>(&mut self, name: &'static str, index: u32, value: V) -> Result<()> {
+        let map = self.ebpf.map_mut(name).ok_or_else(|| anyhow!("no map {name}"))?;
+        let mut map: Array<_, V> = map.try_into()?;
+        map.set(index, value, 0).with_context(|| format!("map {name}, element {index}"))
+    }
+
+    /// How often each reason was given so far.
+    pub(crate) fn reasons(&self) -> Result<[u64; Reason::COUNT]> {
+        let map = self.ebpf.map("REASONS").context("no map REASONS")?;
+        let map: PerCpuArray<_, u64> = map.try_into()?;
+        let mut sums = [0; Reason::COUNT];
+        for (index, sum) in (0..).zip(&mut sums) {
+            *sum = map.get(&index, 0).context("map REASONS")?.iter().sum();
+        }
+        Ok(sums)
+    }
+
+    /// A program for the array that a tail call takes it from.
+    pub(crate) fn fd(&self, hook: Hook) -> Result<ProgramFd> {
+        let program = self.ebpf.program(hook.program()).context("no program")?;
+        Ok(program.fd()?.try_clone()?)
+    }
+
+    /// What the kernel says of a program.
+    pub(crate) fn info(&self, hook: Hook) -> Result<ProgramInfo> {
+        Ok(self.ebpf.program(hook.program()).context("no program")?.info()?)
+    }
+
+    /// Attaches the TC program to the ingress of an interface of this thread's network namespace.
+    pub(crate) fn attach_tc(&mut self, interface: &str) -> Result<SchedClassifierLinkId> {
+        let program = program::<SchedClassifier>(&mut self.ebpf, "weir_tc")?;
+        let attached = program.attach(interface, TcAttachType::Ingress);
+        attached.with_context(|| format!("cannot attach to {interface}"))
+    }
+}
+
+fn program<'a, P>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P>
+where
+    &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = aya::programs::ProgramError>,
+{
+    let program = ebpf.program_mut(name).ok_or_else(|| anyhow!("no program {name}"))?;
+    Ok(program.try_into()?)
+}
+
+fn settings() -> Settings {
+    Settings {
+        abi_version: ABI_VERSION,
+        tcp_new_ticks: NEVER,
+        tcp_established_ticks: NEVER,
+        tcp_half_closed_ticks: NEVER,
+        tcp_closed_ticks: NEVER,
+        udp_new_ticks: NEVER,
+        udp_established_ticks: NEVER,
+        ticks_per_second: 1000,
+        generation: 1,
+        ..Settings::default()
+    }
+}
+
+fn backend(server: &Server, protocol: u8) -> Backend {
+    Backend {
+        address: server.address.ip().into(),
+        port: server.address.port().to_be(),
+        state: backend_state::UP,
+        way: server.way,
+        generation: 1,
+        capacity: 1,
+        ifindex: server.ifindex,
+        dst_mac: server.dst_mac,
+        src_mac: server.src_mac,
+        protocol: u32::from(protocol),
+    }
+}
+
+fn set_bit(words: &mut [u64], port: u16) {
+    if let Some(word) = words.get_mut(usize::from(port / 64)) {
+        *word |= 1 << (port % 64);
+    }
+}
