@@ -14,6 +14,7 @@ pub(crate) fn run(args: &[OsString]) -> Result<ExitCode> {
     setup::ensure_programs(&TEST_PROGRAMS)?;
     setup::ensure_programs(&BENCH_PROGRAMS)?;
     build::run()?;
+    build::floors()?;
     say("bench: building it");
     shell::run(shell::cargo().args(["build", "--release", "--package", "weir-bench"]))?;
     shell::exit_code(Command::new(workspace::release_binary("weir-bench")).args(args))

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use crate::setup::{self, KernelSide, Tools};
 use crate::shell::{self, say};
@@ -26,19 +26,27 @@ pub(crate) fn run() -> Result<()> {
 pub(crate) fn kernel_side() -> Result<()> {
     match setup::run()? {
         KernelSide::Object => Ok(()),
-        KernelSide::Tools(tools) => object(&tools),
+        KernelSide::Tools(tools) => object(&tools, "lb-ebpf", "lb-ebpf"),
     }
 }
 
-fn object(tools: &Tools) -> Result<()> {
-    say("build: the kernel side");
+/// Builds the floors that the bench measures against; they need the tools in any case.
+pub(crate) fn floors() -> Result<()> {
+    match setup::run()? {
+        KernelSide::Object => bail!("the bench builds its floors: unset WEIR_BPF_OBJECT"),
+        KernelSide::Tools(tools) => object(&tools, "bench/floors", "weir-floors"),
+    }
+}
+
+/// Builds a package for the kernel and puts its object where the others look for it.
+fn object(tools: &Tools, package: &str, name: &str) -> Result<()> {
+    say(format!("build: {name} for the kernel"));
     let root = workspace::root();
-    let source = root.join("lb-ebpf");
     let target = root.join("target/bpf");
-    shell::run(&mut object_command(tools, &source, &target))?;
-    let built = target.join(TARGET).join("release/lb-ebpf");
+    shell::run(&mut object_command(tools, &root.join(package), &target))?;
+    let built = target.join(TARGET).join("release").join(name);
     setup::check_object(&built)?;
-    copy_if_changed(&built, &workspace::object())
+    copy_if_changed(&built, &target.join(name))
 }
 
 fn object_command(tools: &Tools, source: &Path, target: &Path) -> Command {
