@@ -34,10 +34,11 @@ pub fn next_frame(frame: Frame) -> Option<()> {
             w2 |= lane(address, 6);
             w5 |= lane(port, 0);
         }
-        _ => {
+        shape::REPLY_V6 => {
             w4 |= lane(address, 6);
             w5 |= lane(port, 2);
         }
+        _ => return None,
     }
     frame.store64::<0>(plan.start);
     frame.store32::<8>(u64::from(plan.start2));

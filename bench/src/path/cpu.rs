@@ -12,6 +12,9 @@ use std::{
 use anyhow::{Context as _, Result};
 use lb_userspace::lab::Netns;
 
+/// Of the names of our groups; the process id follows.
+const PREFIX: &str = "weir-bench-";
+
 /// A control group of our own (version 2). Dropping it removes it, after its processes ended.
 #[derive(Debug)]
 pub(crate) struct Meter {
@@ -23,7 +26,8 @@ impl Meter {
     pub(crate) fn new() -> Result<Self> {
         let mountinfo = fs::read_to_string("/proc/self/mountinfo")?;
         let mount = cgroup2_mount(&mountinfo).context("no cgroup2 filesystem is mounted")?;
-        let directory = Path::new(mount).join(format!("weir-bench-{}", std::process::id()));
+        reap(Path::new(mount))?;
+        let directory = Path::new(mount).join(format!("{PREFIX}{}", std::process::id()));
         fs::create_dir(&directory)
             .with_context(|| format!("cannot make control group {}", directory.display()))?;
         Ok(Self { directory, softirqd: softirqd()? })
@@ -70,6 +74,18 @@ impl Drop for Meter {
         }
         eprintln!("weir-bench: control group {} is still in use", self.directory.display());
     }
+}
+
+/// Removes the groups of benches that were killed.
+fn reap(mount: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(mount)? {
+        let name = entry?.file_name();
+        let pid = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
+        if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            fs::remove_dir(mount.join(name))?;
+        }
+    }
+    Ok(())
 }
 
 /// Where version 2 is mounted: proc(5), the fields behind the separator.

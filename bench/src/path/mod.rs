@@ -131,7 +131,9 @@ struct Size {
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
-    reap_stale("weirbench")?;
+    for namespace in reap_stale("weirbench")? {
+        server::forget(&namespace)?;
+    }
     let quick = Size { seconds: 1, datagrams: 200_000, answers: 3_000 };
     let full = Size { seconds: 3, datagrams: 600_000, answers: 10_000 };
     let (rounds, size) = if options.quick { (2, quick) } else { (options.rounds.max(1), full) };

@@ -1,7 +1,7 @@
 //! The servers of a plane: nginx in every backend, iperf3 in the first.
 
 use std::{
-    env, fs,
+    env, fs, io,
     net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Stdio},
@@ -28,8 +28,7 @@ pub(crate) struct Servers {
 
 impl Servers {
     pub(crate) fn start(lab: &Lab, meter: &Meter) -> Result<Self> {
-        let name = lab.lb().name();
-        let directory = env::temp_dir().join(format!("{name}-servers"));
+        let directory = home_of(lab.lb().name());
         fs::create_dir(&directory).with_context(|| directory.display().to_string())?;
         let mut servers = Self { children: Vec::new(), directory };
         for (number, backend) in lab.backends().iter().enumerate() {
@@ -75,6 +74,19 @@ impl Drop for Servers {
         if let Err(error) = fs::remove_dir_all(&self.directory) {
             eprintln!("weir-bench: cannot remove {}: {error}", self.directory.display());
         }
+    }
+}
+
+/// Where the servers of a plane keep their files.
+fn home_of(namespace: &str) -> PathBuf {
+    env::temp_dir().join(format!("{namespace}-servers"))
+}
+
+/// Removes the files of a plane whose bench was killed.
+pub(crate) fn forget(namespace: &str) -> io::Result<()> {
+    match fs::remove_dir_all(home_of(namespace)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 
