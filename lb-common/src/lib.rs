@@ -6,6 +6,10 @@
 #![cfg_attr(not(any(test, feature = "memory")), no_std)]
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 #![deny(clippy::float_arithmetic, clippy::indexing_slicing)]
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "headers and tables have fixed widths; a checked conversion is a branch for each packet"
+)]
 
 pub mod abi;
 pub mod maps;

@@ -1,5 +1,7 @@
 //! The table of packets on the host's tables, and what holds for every packet.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may")]
+
 mod table;
 
 use lb_common::{
@@ -46,23 +48,21 @@ fn every_row_of_the_table() {
     for row in rows() {
         let mut bytes = row.input.clone();
         let verdict = run(&tables, &mut bytes);
-        let ifindex = actual_ifindex(&verdict);
-        let Verdict { reason, action, .. } = verdict;
+        let Verdict { reason, action, ifindex, .. } = verdict;
         compare("host", &row, &Expected { reason, action, ifindex, bytes });
     }
 }
 
-fn actual_ifindex(verdict: &Verdict) -> u32 {
-    verdict.ifindex
-}
-
 #[test]
 fn no_truncation_of_any_row_changes_anything_or_panics() {
+    let tables = tables_once();
     for row in rows() {
-        for length in 0..row.input.len().min(14 + 20 + 20) {
-            let tables = tables_once();
+        // Without its last header byte a frame is no TCP or UDP any more.
+        for length in 0..row.input.len().min(14 + 20 + 7) {
             let mut bytes = row.input[..length].to_vec();
+            let before = bytes.clone();
             run(&tables, &mut bytes);
+            assert_eq!(bytes, before, "{}: {length} bytes", row.description);
         }
     }
 }
@@ -79,7 +79,7 @@ mod properties {
     use crate::table::frame::{tcp, udp};
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
         fn any_bytes_end_with_a_reason(mut bytes in prop::collection::vec(any::<u8>(), 0..200)) {

@@ -1,6 +1,8 @@
 //! The programs in the kernel: the verifier takes them, and every packet of the table that the
 //! host's tables know ends alike in XDP and in TC, byte for byte.
 
+#![allow(clippy::panic, clippy::print_stdout, clippy::unwrap_used, reason = "a test may")]
+
 #[path = "../../lb-common/tests/table/mod.rs"]
 mod table;
 

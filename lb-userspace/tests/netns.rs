@@ -1,6 +1,16 @@
 //! Real connections through real attach points, in network namespaces: the kernel's TCP and UDP,
 //! curl, and the built-in load against the daemon as it runs in production.
 
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::duration_suboptimal_units,
+    clippy::let_underscore_must_use,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test may"
+)]
+
 mod netns {
     mod failures;
     mod hooks;

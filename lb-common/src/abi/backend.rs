@@ -58,6 +58,7 @@ impl Backend {
     /// The MAC addresses of a frame to this backend.
     #[inline]
     #[must_use]
+    #[expect(clippy::multiple_unsafe_ops_per_block, reason = "one read, in three steps")]
     pub const fn macs(&self) -> Macs {
         const _: () = assert!(
             offset_of!(Backend, src_mac) == offset_of!(Backend, dst_mac) + 6

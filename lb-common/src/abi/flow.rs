@@ -108,6 +108,7 @@ impl Conn {
     /// The MAC addresses of a frame to the client.
     #[inline]
     #[must_use]
+    #[expect(clippy::multiple_unsafe_ops_per_block, reason = "one read, in three steps")]
     pub const fn client_macs(&self) -> Macs {
         // SAFETY: the two fields are twelve bytes side by side, aligned to a word, as asserted.
         let words = unsafe {
@@ -118,6 +119,7 @@ impl Conn {
 
     /// Sets where the client's packets come from.
     #[inline]
+    #[expect(clippy::multiple_unsafe_ops_per_block, reason = "one write, in three steps")]
     pub const fn set_client(&mut self, client: &Client) {
         self.client_ifindex = client.ifindex;
         // SAFETY: as above.

@@ -211,7 +211,7 @@ pub fn usable<T: Tables>(tables: &T, id: u32) -> Option<Chosen<'_>> {
     (backend.state == backend_state::UP).then_some(Chosen { id, backend })
 }
 
-/// A hash that every node computes alike: a multiply-rotate round a word, MurmurHash3's finaliser
+/// A hash that every node computes alike: a multiply-rotate round a word, `MurmurHash3`'s finaliser
 /// (Austin Appleby, public domain) at the end.
 #[inline]
 fn hash(flow: &NewFlow, seed: u32, whole_flow: bool) -> u32 {

@@ -209,18 +209,14 @@ impl Tables for MemoryTables {
             [(&self.backend_traffic, verdict.backend), (&self.service_traffic, verdict.service)]
         {
             let mut traffic = map.borrow_mut();
-            match verdict.reason {
-                Reason::Forwarded => {
-                    let traffic = traffic.entry(id).or_default();
-                    traffic.packets_in += 1;
-                    traffic.bytes_in += u64::from(length);
-                }
-                Reason::Replied => {
-                    let traffic = traffic.entry(id).or_default();
-                    traffic.packets_out += 1;
-                    traffic.bytes_out += u64::from(length);
-                }
-                _ => {}
+            if verdict.reason == Reason::Forwarded {
+                let traffic = traffic.entry(id).or_default();
+                traffic.packets_in += 1;
+                traffic.bytes_in += u64::from(length);
+            } else if verdict.reason == Reason::Replied {
+                let traffic = traffic.entry(id).or_default();
+                traffic.packets_out += 1;
+                traffic.bytes_out += u64::from(length);
             }
         }
     }

@@ -6,9 +6,19 @@
 //! is used for them.
 #![allow(
     dead_code,
+    clippy::default_trait_access,
     missing_docs,
     unreachable_pub,
-    reason = "a module of two test programs, each of which uses its part"
+    clippy::needless_pass_by_value,
+    clippy::too_many_arguments,
+    clippy::too_many_lines,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::wrong_self_convention,
+    clippy::cast_possible_truncation,
+    clippy::field_reassign_with_default,
+    clippy::indexing_slicing,
+    reason = "a module of two test programs, each of which uses its part; tables are long and plain"
 )]
 
 pub mod frame;
@@ -52,5 +62,5 @@ pub fn compare(executor: &str, row: &Row, actual: &Expected) {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }

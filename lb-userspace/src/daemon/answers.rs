@@ -66,8 +66,8 @@ impl Daemon {
     /// The ids of the services, by name, as the maps have them.
     pub(super) fn service_ids(&self) -> BTreeMap<ServiceName, u32> {
         let id = |service: &Service| {
-            let listens = service.listens.iter();
-            listens.filter_map(|listen| self.observed.service_of(listen)).next()
+            let mut listens = service.listens.iter();
+            listens.find_map(|listen| self.observed.service_of(listen))
         };
         let services = self.state.config.services.iter();
         services.filter_map(|service| Some((service.name.clone(), id(service)?))).collect()
@@ -219,7 +219,7 @@ impl Daemon {
             if flows.len() < limit {
                 flows.extend(flow_report(&entry, name, now, rate));
             }
-        })?;
+        });
         Ok(Data::Flows(FlowsReport { total, flows }))
     }
 

@@ -40,7 +40,6 @@ impl Daemon {
     }
 
     /// Finds the ways at the start, and gives the kernel a moment to find the neighbours.
-    #[expect(clippy::disallowed_methods, reason = "the daemon owns the clock")]
     pub(super) async fn resolve_patiently(&mut self) -> anyhow::Result<()> {
         let deadline = Instant::now() + PATIENCE;
         self.resolve().await?;
@@ -131,7 +130,6 @@ impl Daemon {
     }
 
     /// Makes a plan and carries it out.
-    #[expect(clippy::disallowed_methods, reason = "the daemon owns the clock")]
     pub(super) fn reconcile(&mut self) -> anyhow::Result<()> {
         let desired = self.state.desired();
         let backends = self.observed.backends.keys().copied();

@@ -32,7 +32,7 @@ impl Daemon {
         destination: SocketAddr,
     ) -> anyhow::Result<Data> {
         let flow = FlowName { protocol, source, destination };
-        let recorded = self.recorded_backend(&flow)?;
+        let recorded = self.recorded_backend(&flow);
         let new = new_flow(&flow);
         let tables = self.copy_of_tables()?;
         let choice = recorded.unwrap_or_else(|| choose(&tables, &new));
@@ -61,7 +61,7 @@ impl Daemon {
     }
 
     /// The entry of the flow table, if there is one.
-    fn recorded_backend(&self, flow: &FlowName) -> anyhow::Result<Option<Choice>> {
+    fn recorded_backend(&self, flow: &FlowName) -> Option<Choice> {
         let mut found = None;
         self.dataplane.each_flow(|entry| {
             let same = entry.protocol == flow.protocol.number()
@@ -71,8 +71,8 @@ impl Daemon {
                 let (service, backend) = (entry.conn.service, entry.conn.backend);
                 found = Some(Choice { reason: Reason::Forwarded as u32, service, backend });
             }
-        })?;
-        Ok(found)
+        });
+        found
     }
 
     fn candidates(

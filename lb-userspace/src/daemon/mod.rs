@@ -88,7 +88,6 @@ struct Inputs {
 
 /// Runs a daemon until `stop` or a signal, then takes everything off the host. `ready` is told
 /// when the first configuration is in place.
-#[expect(clippy::disallowed_methods, reason = "the daemon owns the clock")]
 pub async fn run(
     options: Options,
     ready: oneshot::Sender<()>,
@@ -101,7 +100,9 @@ pub async fn run(
     let (file, _watch) = follow(options.file.as_deref())?;
     let inputs = Inputs { questions, probes, links: links::watch()?, file };
     let mut daemon = Daemon::start(options, Checker::new(probe_results)).await?;
-    let _ = ready.send(());
+    if ready.send(()).is_err() {
+        tracing::debug!("nobody waited for the start");
+    }
     let result = daemon.serve(inputs, stop).await;
     drop(doors);
     let removed = daemon.dataplane.detach().context("cannot take the programs off this host")?;
@@ -131,7 +132,6 @@ async fn open_doors(config: &Config, ask: &mpsc::Sender<Question>) -> anyhow::Re
 }
 
 impl Daemon {
-    #[expect(clippy::disallowed_methods, reason = "the daemon owns the clock")]
     async fn start(options: Options, checker: Checker) -> anyhow::Result<Self> {
         let config = options.config;
         let load = LoadOptions { limits: config.limits, bpffs: options.bpffs, trace: false };
@@ -194,7 +194,7 @@ impl Daemon {
                 Some(()) = inputs.file.recv() => self.reload().await,
                 Some((request, answer)) = inputs.questions.recv() => {
                     // Whoever asked may have gone.
-                    let _ = answer.send(self.answer(request).await);
+                    drop(answer.send(self.answer(request).await));
                 }
                 Some((endpoint, result)) = inputs.probes.recv() => self.probed(endpoint, result),
                 Some(()) = inputs.links.recv() => self.links_changed().await,
@@ -204,7 +204,6 @@ impl Daemon {
     }
 
     /// Reads the file again; one that does not validate changes nothing.
-    #[expect(clippy::disallowed_methods, reason = "the daemon owns the clock")]
     async fn reload(&mut self) {
         let Some(file) = &self.file else { return };
         let error = match config::load(file) {
@@ -240,7 +239,6 @@ impl Daemon {
         Ok(true)
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the daemon owns the clock")]
     fn probed(&mut self, endpoint: Endpoint, result: Result<(), String>) {
         let Some(healthy) = self.state.probed(endpoint, result, Instant::now()) else { return };
         let why = self.state.health_text(&endpoint);
@@ -279,13 +277,11 @@ fn absolute(path: &Path) -> PathBuf {
 
 /// Follows a file, if there is one. The sender keeps the channel open where there is none.
 fn follow(file: Option<&Path>) -> anyhow::Result<(mpsc::Receiver<()>, Option<mpsc::Sender<()>>)> {
-    match file {
-        Some(file) => Ok((config::watch(file)?, None)),
-        None => {
-            let (sender, receiver) = mpsc::channel(1);
-            Ok((receiver, Some(sender)))
-        }
+    if let Some(file) = file {
+        return Ok((config::watch(file)?, None));
     }
+    let (sender, receiver) = mpsc::channel(1);
+    Ok((receiver, Some(sender)))
 }
 
 /// Names of services and backends by their ids in the maps.
@@ -320,7 +316,6 @@ pub struct Writes {
 
 /// What a daemon would write for a configuration on a host where every backend is healthy and is
 /// reached through the stack: `weir simulate` runs packets against that.
-#[expect(clippy::disallowed_methods, reason = "the daemon owns the clock")]
 pub fn writes_for(config: Config, ticks_per_second: u32) -> anyhow::Result<Writes> {
     let (drain, limits) = (config.drain, apply::room(config.limits));
     let state = State::new(config, ticks_per_second, 0);

@@ -183,9 +183,8 @@ impl State {
         match self.config.attach {
             Attach::Xdp => Hook::Xdp,
             Attach::XdpGeneric => Hook::XdpGeneric,
-            Attach::Tc => Hook::Tc,
             Attach::Auto if elsewhere => Hook::Xdp,
-            Attach::Auto => Hook::Tc,
+            Attach::Auto | Attach::Tc => Hook::Tc,
         }
     }
 

@@ -115,15 +115,14 @@ impl Dataplane {
 
     fn attach_tc(&mut self, interface: &str, old: Option<FdLink>) -> Result<Held, Failure> {
         let program = self.classifier("weir_tc")?;
-        let id = match old.map(SchedClassifierLink::try_from) {
-            Some(Ok(link)) => program.attach_to_link(link)?,
-            Some(Err(_)) | None => {
-                if !host::has_tcx() {
-                    // The qdisc may be there already; the attachment tells whether it works.
-                    let _ = qdisc_add_clsact(interface);
-                }
-                program.attach(interface, TcAttachType::Ingress)?
+        let id = if let Some(Ok(link)) = old.map(SchedClassifierLink::try_from) {
+            program.attach_to_link(link)?
+        } else {
+            if !host::has_tcx() {
+                // The qdisc may be there already; the attachment tells whether it works.
+                drop(qdisc_add_clsact(interface));
             }
+            program.attach(interface, TcAttachType::Ingress)?
         };
         Ok(Held::Tc(program.take_link(id)?))
     }

@@ -36,12 +36,12 @@ pub struct FlowEntry {
 
 impl Dataplane {
     /// Calls `visit` with every entry, in no order.
-    pub fn each_flow(&self, mut visit: impl FnMut(FlowEntry)) -> Result<(), MapError> {
+    pub fn each_flow(&self, mut visit: impl FnMut(FlowEntry)) {
         let maps = &self.maps;
-        list(&maps.conns4, Stage::Conn, &mut visit)?;
-        list(&maps.embryos4, Stage::Embryo, &mut visit)?;
-        list(&maps.conns6, Stage::Conn, &mut visit)?;
-        list(&maps.embryos6, Stage::Embryo, &mut visit)
+        list(&maps.conns4, Stage::Conn, &mut visit);
+        list(&maps.embryos4, Stage::Embryo, &mut visit);
+        list(&maps.conns6, Stage::Conn, &mut visit);
+        list(&maps.embryos6, Stage::Embryo, &mut visit);
     }
 
     /// Removes entries past their idle limit, and sets the backends' open flows to what the table
@@ -62,14 +62,13 @@ impl Dataplane {
     }
 }
 
+/// The table changes while it is read: an entry that went meanwhile is no error.
 fn list<K: FlowKey + aya::Pod>(
     map: &HashMap<MapData, K, Conn>,
     stage: Stage,
     visit: &mut impl FnMut(FlowEntry),
-) -> Result<(), MapError> {
-    for entry in map.iter() {
-        // The table changes while it is read: an entry that went meanwhile is no error.
-        let Ok((key, conn)) = entry else { continue };
+) {
+    for (key, conn) in map.iter().flatten() {
         let (source_port, destination_port, protocol) = key.ports();
         visit(FlowEntry {
             source: (key.source().into(), u16::from_be(source_port)),
@@ -79,7 +78,6 @@ fn list<K: FlowKey + aya::Pod>(
             conn,
         });
     }
-    Ok(())
 }
 
 fn sweep_map<K: FlowKey + aya::Pod>(
@@ -100,8 +98,8 @@ fn sweep_map<K: FlowKey + aya::Pod>(
     }
     for key in &expired {
         match map.remove(key) {
-            Ok(()) | Err(aya::maps::MapError::KeyNotFound) => {}
-            Err(error) => return Err(kernel::error("CONNS")(error)),
+            Ok(()) => {}
+            Err(error) => kernel::gone("CONNS", Err(error))?,
         }
     }
     Ok(expired.len() as u64)

@@ -49,7 +49,6 @@ struct Stage {
 }
 
 /// Runs the demo; `false` if it did not show what it should.
-#[expect(clippy::disallowed_methods, reason = "the demo owns its clock")]
 pub fn run(seconds: u64, attach: Attach) -> anyhow::Result<bool> {
     lab::reap_stale(PREFIX).context("cannot remove what an earlier demo left behind")?;
     let stage = build(attach)?;

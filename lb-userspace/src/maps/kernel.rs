@@ -41,9 +41,10 @@ pub struct KernelMaps {
 /// Says which map an error is about.
 pub(crate) fn error(map: &'static str) -> impl Fn(aya::maps::MapError) -> MapError {
     move |error| {
-        let source = match error {
-            aya::maps::MapError::SyscallError(error) => error.io_error,
-            other => std::io::Error::other(other),
+        let source = if let aya::maps::MapError::SyscallError(error) = error {
+            error.io_error
+        } else {
+            std::io::Error::other(error)
         };
         let full = matches!(source.raw_os_error(), Some(libc::E2BIG | libc::ENOSPC));
         let spec = lb_common::maps::MAPS.iter().find(|spec| spec.name == map);
@@ -55,7 +56,10 @@ pub(crate) fn error(map: &'static str) -> impl Fn(aya::maps::MapError) -> MapErr
 }
 
 /// A removal of what is absent is done.
-fn gone(map: &'static str, result: Result<(), aya::maps::MapError>) -> Result<(), MapError> {
+pub(crate) fn gone(
+    map: &'static str,
+    result: Result<(), aya::maps::MapError>,
+) -> Result<(), MapError> {
     match result {
         Err(aya::maps::MapError::KeyNotFound) => Ok(()),
         Err(aya::maps::MapError::SyscallError(error))
@@ -188,15 +192,15 @@ impl LbMaps for KernelMaps {
                 snapshot.backends.insert(id, backend);
             }
         }
-        for entry in self.listens.iter() {
+        for entry in &self.listens {
             let (key, service) = entry.map_err(error("LISTEN"))?;
             snapshot.listens.insert(key, service);
         }
-        for entry in self.ranges.iter() {
+        for entry in &self.ranges {
             let (key, service) = entry.map_err(error("LISTEN_RANGE"))?;
             snapshot.ranges.insert(Prefix { bits: key.prefix_len(), key: key.data() }, service);
         }
-        for entry in self.sources.iter() {
+        for entry in &self.sources {
             let (key, _) = entry.map_err(error("SOURCES"))?;
             snapshot.sources.insert(Prefix { bits: key.prefix_len(), key: key.data() });
         }

@@ -4,7 +4,7 @@
 #[cfg(any(test, feature = "memory"))]
 mod memory;
 #[cfg(any(test, feature = "memory"))]
-pub use memory::MemoryTables;
+pub use memory::{MemoryTables, Tuple, tuple};
 
 use crate::{
     abi::{
