@@ -8,11 +8,6 @@ pub(crate) fn root() -> &'static Path {
     here.parent().unwrap_or(here)
 }
 
-/// The object that the userspace crate embeds.
-pub(crate) fn object() -> PathBuf {
-    root().join("target/bpf/lb-ebpf")
-}
-
 /// A binary of the release build.
 pub(crate) fn release_binary(name: &str) -> PathBuf {
     root().join("target/release").join(name)

@@ -35,6 +35,9 @@ pub(crate) struct Options {
     /// Three short rounds: is everything still in one piece?
     #[arg(long)]
     quick: bool,
+    /// Measure only what has this in its name, for a profiler for one
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
     /// Also write the result, with every sample, to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -71,7 +74,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let (rounds, calls) = if options.quick { (3, 2) } else { (options.rounds.max(1), 6) };
     let mut bed = Bed::load(&options.object, &options.floors)?;
     subjects::prepare(&mut bed)?;
-    let (mut tracks, stubs) = tracks(&subjects::list(&bed)?);
+    let mut subjects = subjects::list(&bed)?;
+    if let Some(text) = &options.only {
+        subjects.retain(|subject| subject.name.contains(text));
+    }
+    let (mut tracks, stubs) = tracks(&subjects);
     let mut shuffle = Shuffle::new(options.seed);
     for round in 1..=rounds {
         eprint!("\rprogram: round {round} of {rounds}");
