@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, anyhow};
 use aya::programs::TcAttachType;
 use aya::{
     Ebpf, EbpfLoader, Pod,
-    maps::{Array, HashMap, PerCpuArray},
+    maps::{Array, HashMap, MapData, PerCpuArray, ProgramArray},
     programs::{ProgramFd, ProgramInfo, SchedClassifier, Xdp, tc::SchedClassifierLinkId},
 };
 use lb_common::{
@@ -16,6 +16,7 @@ use lb_common::{
         service::{ListenKey, PAGE_SLOTS, Page, PageSlots, PortSet, Service},
         settings::Settings,
     },
+    maps::stage,
     pipeline::verdict::Reason,
 };
 
@@ -30,10 +31,11 @@ pub(crate) enum Hook {
 }
 
 impl Hook {
-    pub(crate) const fn program(self) -> &'static str {
+    /// The program on the hook, and those of the later stages.
+    pub(crate) const fn programs(self) -> [&'static str; 3] {
         match self {
-            Self::Xdp => "weir_xdp",
-            Self::Tc => "weir_tc",
+            Self::Xdp => ["weir_xdp", "weir_xdp_track", "weir_xdp_open"],
+            Self::Tc => ["weir_tc", "weir_tc_track", "weir_tc_open"],
         }
     }
 }
@@ -52,6 +54,8 @@ pub(crate) struct Server {
 /// The loaded object.
 pub(crate) struct Weir {
     ebpf: Ebpf,
+    /// The kernel empties such an array when nobody holds it.
+    _stages: [ProgramArray<MapData>; 2],
     /// The pre-filters as they are in the map: TCP, UDP.
     ports: [Box<PortSet>; 2],
     services: u32,
@@ -65,9 +69,15 @@ impl Weir {
             format!("cannot read {}: build it with \"cargo xtask build\"", object.display())
         })?;
         let mut ebpf = EbpfLoader::new().load(&bytes).context("the kernel refused the maps")?;
-        program::<Xdp>(&mut ebpf, "weir_xdp")?.load().context("weir_xdp")?;
-        program::<SchedClassifier>(&mut ebpf, "weir_tc")?.load().context("weir_tc")?;
-        let mut weir = Self { ebpf, ports: <_>::default(), services: 0, backends: 0 };
+        for name in Hook::Xdp.programs() {
+            program::<Xdp>(&mut ebpf, name)?.load().context(name)?;
+        }
+        for name in Hook::Tc.programs() {
+            program::<SchedClassifier>(&mut ebpf, name)?.load().context(name)?;
+        }
+        let stages = [join(&mut ebpf, Hook::Xdp)?, join(&mut ebpf, Hook::Tc)?];
+        let mut weir =
+            Self { ebpf, _stages: stages, ports: <_>::default(), services: 0, backends: 0 };
         weir.set("SETTINGS", 0, settings())?;
         Ok(weir)
     }
@@ -151,13 +161,14 @@ impl Weir {
 
     /// A program for the array that a tail call takes it from.
     pub(crate) fn fd(&self, hook: Hook) -> Result<ProgramFd> {
-        let program = self.ebpf.program(hook.program()).context("no program")?;
+        let [entry, ..] = hook.programs();
+        let program = self.ebpf.program(entry).context("no program")?;
         Ok(program.fd()?.try_clone()?)
     }
 
     /// What the kernel says of a program.
-    pub(crate) fn info(&self, hook: Hook) -> Result<ProgramInfo> {
-        Ok(self.ebpf.program(hook.program()).context("no program")?.info()?)
+    pub(crate) fn info(&self, name: &str) -> Result<ProgramInfo> {
+        Ok(self.ebpf.program(name).context("no program")?.info()?)
     }
 
     /// Attaches the TC program to the ingress of an interface of this thread's network namespace.
@@ -166,6 +177,18 @@ impl Weir {
         let attached = program.attach(interface, TcAttachType::Ingress);
         attached.with_context(|| format!("cannot attach to {interface}"))
     }
+}
+
+/// Fills the array through which the program on a hook becomes the later stages.
+fn join(ebpf: &mut Ebpf, hook: Hook) -> Result<ProgramArray<MapData>> {
+    let map = if hook == Hook::Xdp { "XDP_STAGES" } else { "TC_STAGES" };
+    let mut stages = ProgramArray::try_from(ebpf.take_map(map).context("no array of stages")?)?;
+    let [_, track, open] = hook.programs();
+    for (place, name) in [(stage::TRACK, track), (stage::OPEN, open)] {
+        let program = ebpf.program(name).context("no program")?;
+        stages.set(place, program.fd()?, 0).with_context(|| format!("{map}, {name}"))?;
+    }
+    Ok(stages)
 }
 
 fn program<'a, P>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P>

@@ -4,7 +4,7 @@ use core::mem::size_of;
 
 use crate::abi::{
     backend::{Backend, BackendLoad},
-    flow::{Conn, FlowKey4, FlowKey6},
+    flow::{Conn, FlowKey4, FlowKey6, Origin},
     service::{
         Affinity, AffinityKey, Cursor, ListenKey, Page, PortSet, RangeKey, Service, SourceKey,
     },
@@ -12,7 +12,7 @@ use crate::abi::{
     stats::Traffic,
     trace::Trace,
 };
-use crate::pipeline::verdict::Reason;
+use crate::pipeline::{verdict::Reason, workspace::Workspace};
 
 /// The kinds of map in use, with the kernel's `enum bpf_map_type` numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub enum Kind {
     Hash = 1,
     /// `BPF_MAP_TYPE_ARRAY`
     Array = 2,
+    /// `BPF_MAP_TYPE_PROG_ARRAY`
+    ProgArray = 3,
     /// `BPF_MAP_TYPE_PERCPU_ARRAY`
     PerCpuArray = 6,
     /// `BPF_MAP_TYPE_LRU_HASH`
@@ -71,13 +73,14 @@ pub const SOURCES_MAX: u32 = 65_536;
 pub const AFFINITIES_MAX: u32 = 65_536;
 
 /// All maps of the object.
-pub const MAPS: [MapSpec; 17] = [
+pub const MAPS: [MapSpec; 21] = [
     spec::<u32, Settings>("SETTINGS", Kind::Array, 1),
     spec::<u32, PortSet>("PORTS", Kind::Array, 2),
     spec::<FlowKey4, Conn>("CONNS4", Kind::LruHash, CONNS_MAX),
     spec::<FlowKey6, Conn>("CONNS6", Kind::LruHash, CONNS_MAX),
     spec::<FlowKey4, Conn>("EMBRYOS4", Kind::LruHash, EMBRYOS_MAX),
     spec::<FlowKey6, Conn>("EMBRYOS6", Kind::LruHash, EMBRYOS_MAX),
+    spec::<ListenKey, Origin>("ORIGINS", Kind::Hash, BACKENDS_MAX),
     spec::<ListenKey, Service>("LISTEN", Kind::Hash, LISTENS_MAX),
     spec::<RangeKey, Service>("LISTEN_RANGE", Kind::LpmTrie, RANGES_MAX),
     spec::<u32, Page>("PAGES", Kind::Array, PAGES_MAX),
@@ -89,7 +92,21 @@ pub const MAPS: [MapSpec; 17] = [
     spec::<u32, Traffic>("SERVICE_STATS", Kind::PerCpuArray, SERVICES_MAX),
     spec::<u32, Traffic>("BACKEND_STATS", Kind::PerCpuArray, BACKENDS_MAX),
     spec::<u32, u64>("REASONS", Kind::PerCpuArray, Reason::COUNT as u32),
+    spec::<u32, Workspace>("SCRATCH", Kind::PerCpuArray, 1),
+    spec::<u32, u32>("XDP_STAGES", Kind::ProgArray, stage::COUNT),
+    spec::<u32, u32>("TC_STAGES", Kind::ProgArray, stage::COUNT),
 ];
+
+/// Places of the pipeline's stages in `XDP_STAGES` and `TC_STAGES`. The first stage is what hooks
+/// call, and needs none.
+pub mod stage {
+    /// [`crate::pipeline::track`]
+    pub const TRACK: u32 = 0;
+    /// [`crate::pipeline::open`]
+    pub const OPEN: u32 = 1;
+    /// How many there are.
+    pub const COUNT: u32 = 2;
+}
 
 /// The map that only test runs write.
 pub const TRACE: MapSpec = spec::<u32, Trace>("TRACE", Kind::Array, 1);

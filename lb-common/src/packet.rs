@@ -3,18 +3,23 @@
 use crate::{
     abi::address::Address,
     wire::{
-        Ethernet, Ipv4Hdr, Ipv6Hdr, Macs, Tcp, UdpHdr, Wire, checksum, load_v6, load16, load32,
-        protocol, store_v6, store16, store32,
+        Ethernet, Ipv4Hdr, Ipv6Hdr, Macs, Tcp, UdpHdr, Wire, checksum, field, load_v6, protocol,
+        store_v6,
     },
 };
 
 /// Where the headers of a packet lie, and what the pipeline needs of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Headers {
     /// Offset of the IP header; read it by [`Headers::network`].
     pub l3: u16,
     /// Offset of the TCP or UDP header; read it by [`Headers::transport`].
     pub l4: u16,
+    /// Source port, network byte order.
+    pub source_port: u16,
+    /// Destination port, network byte order.
+    pub destination_port: u16,
     /// IPv6 rather than IPv4.
     pub v6: bool,
     /// The frame carries a VLAN tag.
@@ -25,10 +30,6 @@ pub struct Headers {
     pub hop_limit: u8,
     /// TCP flags; 0 for UDP.
     pub tcp_flags: u8,
-    /// Source port, network byte order.
-    pub source_port: u16,
-    /// Destination port, network byte order.
-    pub destination_port: u16,
 }
 
 impl Headers {
@@ -93,49 +94,37 @@ pub trait Packet {
     fn ingress(&self) -> u32;
     /// Whether it carries a VLAN tag outside its bytes.
     fn tagged_outside(&self) -> bool;
-    /// Performs a rewrite; `None` if the packet cannot be written to.
-    fn apply(&mut self, rewrite: &Rewrite) -> Option<()>;
+    /// Brings the transport checksum up to date; `None` if that fails. No header is looked at
+    /// after that: the kernel may move the frame.
+    fn update_checksum(&mut self, headers: &Headers, delta: Delta) -> Option<()>;
 }
 
-/// Writes the MAC addresses of a rewrite.
-#[inline]
-pub fn write_macs<P: Packet>(packet: &mut P, macs: Macs) -> Option<()> {
-    packet.header_mut::<Ethernet>(0)?.set_macs(macs);
-    Some(())
-}
-
-/// Writes addresses and hop limit of a rewrite into the IP header; returns what the addresses
-/// add to the pseudo header's sum.
-#[inline]
-pub fn write_network<P: Packet>(packet: &mut P, rewrite: &Rewrite) -> Option<u64> {
-    if rewrite.headers.v6 { write_ipv6(packet, rewrite) } else { write_ipv4(packet, rewrite) }
-}
-
-#[inline]
-fn write_ipv4<P: Packet>(packet: &mut P, rewrite: &Rewrite) -> Option<u64> {
-    let ip = packet.header_mut::<Ipv4Hdr>(rewrite.headers.network())?;
+/// Writes addresses and hop limit of a rewrite; returns what the addresses add to the pseudo
+/// header's sum.
+#[cfg_attr(target_arch = "bpf", inline(always))]
+pub fn write_ipv4(ip: &mut Ipv4Hdr, rewrite: &Rewrite) -> u64 {
     let (source, destination) = (rewrite.source.v4_word(), rewrite.destination.v4_word());
-    let addresses = checksum::difference(load32(&ip.src_addr), source)
-        + checksum::difference(load32(&ip.dst_addr), destination);
+    let addresses = checksum::difference(field!(load32(ip), Ipv4Hdr, src_addr), source)
+        + checksum::difference(field!(load32(ip), Ipv4Hdr, dst_addr), destination);
     // TTL is the upper byte of a 16-bit word in network order: the word goes down by 0x0100.
     let hop = checksum::difference(u32::from(0x0100_u16.to_be()), 0);
     ip.ttl = ip.ttl.wrapping_sub(1);
-    let check = checksum::update(load16(&ip.check), addresses + hop);
-    store16(&mut ip.check, check);
-    store32(&mut ip.src_addr, source);
-    store32(&mut ip.dst_addr, destination);
-    Some(addresses)
+    let check = checksum::update(field!(load16(ip), Ipv4Hdr, check), addresses + hop);
+    field!(store16(ip, check), Ipv4Hdr, check);
+    field!(store32(ip, source), Ipv4Hdr, src_addr);
+    field!(store32(ip, destination), Ipv4Hdr, dst_addr);
+    addresses
 }
 
-#[inline]
-fn write_ipv6<P: Packet>(packet: &mut P, rewrite: &Rewrite) -> Option<u64> {
-    let ip = packet.header_mut::<Ipv6Hdr>(rewrite.headers.network())?;
-    let addresses = difference_v6(load_v6(&ip.src_addr), rewrite.source.words)
-        + difference_v6(load_v6(&ip.dst_addr), rewrite.destination.words);
+/// The same for IPv6.
+#[cfg_attr(target_arch = "bpf", inline(always))]
+pub fn write_ipv6(ip: &mut Ipv6Hdr, rewrite: &Rewrite) -> u64 {
+    let (source, destination) = load_v6(ip);
+    let addresses = difference_v6(source, rewrite.source.words)
+        + difference_v6(destination, rewrite.destination.words);
     ip.hop_limit = ip.hop_limit.wrapping_sub(1);
-    store_v6(&mut ip.src_addr, rewrite.source.words);
-    store_v6(&mut ip.dst_addr, rewrite.destination.words);
-    Some(addresses)
+    store_v6(ip, rewrite.source.words, rewrite.destination.words);
+    addresses
 }
 
 #[inline]
@@ -148,9 +137,10 @@ fn difference_v6(old: [u32; 4], new: [u32; 4]) -> u64 {
         + checksum::difference(od, nd)
 }
 
-/// Writes the ports of a rewrite; returns what they add to the checksum.
-#[inline]
-pub fn write_ports<P: Packet>(packet: &mut P, rewrite: &Rewrite) -> Option<u64> {
+/// Writes the ports of a rewrite; returns what they add to the checksum. TCP and UDP begin alike:
+/// source port, destination port.
+#[cfg_attr(target_arch = "bpf", inline(always))]
+pub fn write_ports(ports: &mut UdpHdr, rewrite: &Rewrite) -> u64 {
     let headers = &rewrite.headers;
     let delta =
         checksum::difference(u32::from(headers.source_port), u32::from(rewrite.source_port))
@@ -158,38 +148,41 @@ pub fn write_ports<P: Packet>(packet: &mut P, rewrite: &Rewrite) -> Option<u64> 
                 u32::from(headers.destination_port),
                 u32::from(rewrite.destination_port),
             );
-    // TCP and UDP begin alike: source port, destination port.
-    let ports = packet.header_mut::<UdpHdr>(headers.transport())?;
-    store16(&mut ports.src, rewrite.source_port);
-    store16(&mut ports.dst, rewrite.destination_port);
-    Some(delta)
+    field!(store16(ports, rewrite.source_port), UdpHdr, src);
+    field!(store16(ports, rewrite.destination_port), UdpHdr, dst);
+    delta
+}
+
+/// Writes all of a rewrite but the checksum of the transport header.
+#[cfg_attr(target_arch = "bpf", inline(always))]
+pub fn write_headers<P: Packet>(packet: &mut P, rewrite: &Rewrite) -> Option<Delta> {
+    let headers = &rewrite.headers;
+    if rewrite.with_macs {
+        packet.header_mut::<Ethernet>(0)?.set_macs(rewrite.macs);
+    }
+    let addresses = if headers.v6 {
+        write_ipv6(packet.header_mut::<Ipv6Hdr>(headers.network())?, rewrite)
+    } else {
+        write_ipv4(packet.header_mut::<Ipv4Hdr>(headers.network())?, rewrite)
+    };
+    let ports = write_ports(packet.header_mut::<UdpHdr>(headers.transport())?, rewrite);
+    Some(Delta { addresses, ports })
 }
 
 /// Writes the transport checksum in the packet itself: for frames whose checksum is complete.
-#[inline]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub fn write_checksum<P: Packet>(packet: &mut P, headers: &Headers, delta: Delta) -> Option<()> {
     let sum = delta.addresses + delta.ports;
     if headers.protocol == protocol::TCP {
         let tcp = packet.header_mut::<Tcp>(headers.transport())?;
-        let check = checksum::update(load16(&tcp.checksum), sum);
-        store16(&mut tcp.checksum, check);
+        let check = checksum::update(field!(load16(tcp), Tcp, checksum), sum);
+        field!(store16(tcp, check), Tcp, checksum);
     } else {
         let udp = packet.header_mut::<UdpHdr>(headers.transport())?;
-        let check = checksum::update_udp(load16(&udp.check), sum);
-        store16(&mut udp.check, check);
+        let check = checksum::update_udp(field!(load16(udp), UdpHdr, check), sum);
+        field!(store16(udp, check), UdpHdr, check);
     }
     Some(())
-}
-
-/// A whole rewrite of a frame whose checksums are complete: XDP and plain bytes.
-#[inline]
-pub fn apply_in_memory<P: Packet>(packet: &mut P, rewrite: &Rewrite) -> Option<()> {
-    if rewrite.with_macs {
-        write_macs(packet, rewrite.macs)?;
-    }
-    let addresses = write_network(packet, rewrite)?;
-    let ports = write_ports(packet, rewrite)?;
-    write_checksum(packet, &rewrite.headers, Delta { addresses, ports })
 }
 
 /// A frame in a byte slice: tests, fuzzing and `weir explain`.
@@ -226,7 +219,7 @@ impl Packet for SlicePacket<'_> {
         false
     }
 
-    fn apply(&mut self, rewrite: &Rewrite) -> Option<()> {
-        apply_in_memory(self, rewrite)
+    fn update_checksum(&mut self, headers: &Headers, delta: Delta) -> Option<()> {
+        write_checksum(self, headers, delta)
     }
 }

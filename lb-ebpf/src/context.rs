@@ -21,6 +21,16 @@ pub(crate) use context_field;
 pub fn opaque(mut address: usize) -> usize {
     // SAFETY: moves a register to itself. An empty body would leave line information without an
     // instruction, which the kernel refuses.
-    unsafe { core::arch::asm!("{0} = {0}", inout(reg) address, options(nomem, nostack, preserves_flags)) };
+    unsafe {
+        core::arch::asm!("{0} = {0}", inout(reg) address, options(nomem, nostack, preserves_flags))
+    };
+    address
+}
+
+/// The same, for an address whose memory may have changed meanwhile, for all the compiler knows.
+#[inline]
+pub fn opaque_memory(mut address: usize) -> usize {
+    // SAFETY: as above.
+    unsafe { core::arch::asm!("{0} = {0}", inout(reg) address, options(nostack, preserves_flags)) };
     address
 }

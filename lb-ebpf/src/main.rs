@@ -16,16 +16,40 @@ use aya_ebpf::{
     programs::{TcContext, XdpContext},
 };
 
-/// The balancer on an XDP hook.
+/// The balancer on an XDP hook: the path of every packet.
 #[xdp]
 pub fn weir_xdp(context: XdpContext) -> u32 {
-    xdp::run(&context)
+    xdp::enter(&context)
 }
 
-/// The balancer on a TC hook.
+/// Beginnings and ends of flows, and what looks unusual.
+#[xdp]
+pub fn weir_xdp_track(context: XdpContext) -> u32 {
+    xdp::track(&context)
+}
+
+/// First packets of flows.
+#[xdp]
+pub fn weir_xdp_open(context: XdpContext) -> u32 {
+    xdp::open(&context)
+}
+
+/// The balancer on a TC hook: the path of every packet.
 #[classifier]
 pub fn weir_tc(context: TcContext) -> i32 {
-    tc::run(context)
+    tc::enter(&context)
+}
+
+/// Beginnings and ends of flows, and what looks unusual.
+#[classifier]
+pub fn weir_tc_track(context: TcContext) -> i32 {
+    tc::track(&context)
+}
+
+/// First packets of flows.
+#[classifier]
+pub fn weir_tc_open(context: TcContext) -> i32 {
+    tc::open(&context)
 }
 
 /// Writes the jiffies where the controller can read them; run by `BPF_PROG_TEST_RUN` only.

@@ -2,12 +2,12 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray},
+    maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray},
 };
 use lb_common::{
     abi::{
         backend::{Backend, BackendLoad},
-        flow::{Conn, FlowKey4, FlowKey6},
+        flow::{Conn, FlowKey4, FlowKey6, Origin},
         service::{
             Affinity, AffinityKey, Cursor, ListenKey, Page, PortSet, RangeKey, Service, SourceKey,
         },
@@ -17,13 +17,9 @@ use lb_common::{
     },
     maps::{
         AFFINITIES_MAX, BACKENDS_MAX, CONNS_MAX, EMBRYOS_MAX, LISTENS_MAX, PAGES_MAX, RANGES_MAX,
-        SERVICES_MAX, SOURCES_MAX,
+        SERVICES_MAX, SOURCES_MAX, stage,
     },
-    pipeline::{
-        choose::{Choice, NewFlow},
-        rewrite::Decision,
-        verdict::Reason,
-    },
+    pipeline::{verdict::Reason, workspace::Workspace},
 };
 
 /// A trie allocates its nodes as they come.
@@ -41,6 +37,8 @@ pub static CONNS6: LruHashMap<FlowKey6, Conn> = LruHashMap::with_max_entries(CON
 pub static EMBRYOS4: LruHashMap<FlowKey4, Conn> = LruHashMap::with_max_entries(EMBRYOS_MAX, 0);
 #[map]
 pub static EMBRYOS6: LruHashMap<FlowKey6, Conn> = LruHashMap::with_max_entries(EMBRYOS_MAX, 0);
+#[map]
+pub static ORIGINS: HashMap<ListenKey, Origin> = HashMap::with_max_entries(BACKENDS_MAX, 0);
 #[map]
 pub static LISTEN: HashMap<ListenKey, Service> = HashMap::with_max_entries(LISTENS_MAX, 0);
 #[map]
@@ -66,22 +64,12 @@ pub static SERVICE_STATS: PerCpuArray<Traffic> = PerCpuArray::with_max_entries(S
 pub static BACKEND_STATS: PerCpuArray<Traffic> = PerCpuArray::with_max_entries(BACKENDS_MAX, 0);
 #[map]
 pub static REASONS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Reason::COUNT as u32, 0);
-/// What does not fit on the stack.
-#[repr(C)]
-pub struct Scratch {
-    /// Argument and result of the function that chooses a backend.
-    pub flow: NewFlow,
-    pub choice: Choice,
-    /// Offsets that the verifier shall forget.
-    pub l3: u16,
-    pub l4: u16,
-    /// What is decided for the packet at hand.
-    pub decision: Decision,
-    /// The entry of a new flow.
-    pub conn: Conn,
-}
 #[map]
-pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
+pub static SCRATCH: PerCpuArray<Workspace> = PerCpuArray::with_max_entries(1, 0);
+#[map]
+pub static XDP_STAGES: ProgramArray = ProgramArray::with_max_entries(stage::COUNT, 0);
+#[map]
+pub static TC_STAGES: ProgramArray = ProgramArray::with_max_entries(stage::COUNT, 0);
 #[map]
 pub static TRACE: Array<Trace> = Array::with_max_entries(1, 0);
 #[map]

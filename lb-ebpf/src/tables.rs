@@ -3,7 +3,7 @@
 use core::{
     ffi::c_void,
     intrinsics::{AtomicOrdering, atomic_xadd},
-    ptr::{read_volatile, write_volatile},
+    ptr::read_volatile,
 };
 
 use aya_ebpf::{
@@ -14,7 +14,7 @@ use aya_ebpf::{
 use lb_common::{
     abi::{
         backend::Backend,
-        flow::{Conn, FlowKey4, FlowKey6, SharedConn},
+        flow::{Conn, FlowKey4, FlowKey6, Origin, SharedConn},
         service::{
             Affinity, AffinityKey, ListenKey, PAGE_SLOTS, PORT_WORDS, RangeKey, Service, SourceKey,
         },
@@ -24,18 +24,21 @@ use lb_common::{
     },
     packet::Headers,
     pipeline::{
-        choose::{Choice, NewFlow, choose},
-        flow_key::FlowKey,
-        rewrite::Decision,
+        flow_key::{FamilyKey, FlowKey},
         verdict::{Reason, Verdict},
+        workspace::Workspace,
     },
     tables::{Insert, Stage, Step, Tables},
     wire::protocol,
 };
 
-use crate::maps::{
-    AFFINITY, BACKEND_LOAD, BACKEND_STATS, BACKENDS, CONNS4, CONNS6, CURSORS, EMBRYOS4, EMBRYOS6,
-    LISTEN, LISTEN_RANGE, PAGES, PORTS, REASONS, SCRATCH,  SERVICE_STATS, SETTINGS, SOURCES, TRACE, trace_on,
+use crate::{
+    context::opaque_memory,
+    maps::{
+        AFFINITY, BACKEND_LOAD, BACKEND_STATS, BACKENDS, CONNS4, CONNS6, CURSORS, EMBRYOS4,
+        EMBRYOS6, LISTEN, LISTEN_RANGE, ORIGINS, PAGES, PORTS, REASONS, SCRATCH, SERVICE_STATS,
+        SETTINGS, SOURCES, TRACE, trace_on,
+    },
 };
 
 /// The kernel's number for "is there already".
@@ -66,31 +69,86 @@ unsafe fn fetch_add(counter: *mut u64, value: u64) -> u64 {
 
 /// The key as the family it is of.
 #[inline]
-fn key4<K: FlowKey>(key: &K) -> &FlowKey4 {
+fn key4<K: FamilyKey>(key: &K) -> &FlowKey4 {
     // SAFETY: called for K = FlowKey4 only, which `K::V6` tells.
     unsafe { &*core::ptr::from_ref(key).cast() }
 }
 
 #[inline]
-fn key6<K: FlowKey>(key: &K) -> &FlowKey6 {
+fn key6<K: FamilyKey>(key: &K) -> &FlowKey6 {
     // SAFETY: called for K = FlowKey6 only, which `K::V6` tells.
     unsafe { &*core::ptr::from_ref(key).cast() }
+}
+
+/// An entry as the pipeline sees it.
+#[inline]
+fn shared<'a>(conn: Option<*const Conn>) -> Option<&'a SharedConn> {
+    // SAFETY: the element lives until this program ends (RCU), and `SharedConn` is a cell
+    // around the very layout of the element.
+    conn.map(|conn| unsafe { &*conn.cast::<SharedConn>() })
+}
+
+/// Looks a flow up. Like the next two a function of its own in the kernel: what it saves in code
+/// is more than what the call costs where flows begin and end.
+#[inline(never)]
+fn find(embryo: bool, key: &FlowKey) -> Option<&'static SharedConn> {
+    shared(if key.is_v6() {
+        if embryo { EMBRYOS6.get_ptr(key.v6()) } else { CONNS6.get_ptr(key.v6()) }
+    } else {
+        let key = key.v4();
+        if embryo { EMBRYOS4.get_ptr(&key) } else { CONNS4.get_ptr(&key) }
+    })
+}
+
+#[inline(never)]
+fn insert(embryo: bool, key: &FlowKey, conn: &Conn) -> i32 {
+    let flags = u64::from(BPF_NOEXIST);
+    let result = if key.is_v6() {
+        let key = key.v6();
+        if embryo { EMBRYOS6.insert(key, conn, flags) } else { CONNS6.insert(key, conn, flags) }
+    } else {
+        let key = &key.v4();
+        if embryo { EMBRYOS4.insert(key, conn, flags) } else { CONNS4.insert(key, conn, flags) }
+    };
+    match result {
+        Ok(()) => 0,
+        Err(error) => error,
+    }
+}
+
+#[inline(never)]
+fn remove(embryo: bool, key: &FlowKey) -> i32 {
+    let result = if key.is_v6() {
+        let key = key.v6();
+        if embryo { EMBRYOS6.remove(key) } else { CONNS6.remove(key) }
+    } else {
+        let key = &key.v4();
+        if embryo { EMBRYOS4.remove(key) } else { CONNS4.remove(key) }
+    };
+    match result {
+        Ok(()) => 0,
+        Err(error) => error,
+    }
 }
 
 impl Tables for KernelTables {
     type Entry<'a> = &'a SharedConn;
 
     #[inline]
-    fn forget_paths(&self, headers: Headers) -> Headers {
-        let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return headers };
-        // SAFETY: the element is this CPU's own. The verifier knows what lies on the stack, but
-        // nothing of what lies in a map.
-        let (l3, l4) = unsafe {
-            write_volatile(&raw mut (*scratch).l3, headers.l3);
-            write_volatile(&raw mut (*scratch).l4, headers.l4);
-            (read_volatile(&raw const (*scratch).l3), read_volatile(&raw const (*scratch).l4))
-        };
-        Headers { l3, l4, ..headers }
+    fn hand_over(&self, headers: Headers) {
+        if let Some(scratch) = SCRATCH.get_ptr_mut(0) {
+            // SAFETY: the element is this CPU's own.
+            unsafe { (*scratch).headers = headers };
+        }
+    }
+
+    #[inline]
+    fn handed_over(&self) -> Headers {
+        let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return Headers::default() };
+        // SAFETY: the element is this CPU's own. The verifier knows what lies in registers and on
+        // the stack, but nothing of what lies in a map; and the compiler, which would make a copy
+        // of all that follows for each family, has to load it again.
+        unsafe { *(opaque_memory(&raw const (*scratch).headers as usize) as *const Headers) }
     }
 
     #[inline]
@@ -108,58 +166,47 @@ impl Tables for KernelTables {
     }
 
     #[inline]
-    fn conn<K: FlowKey>(&self, stage: Stage, key: &K) -> Option<&SharedConn> {
-        let conn = match (K::V6, stage) {
-            (false, Stage::Conn) => CONNS4.get_ptr(key4(key)),
-            (false, Stage::Embryo) => EMBRYOS4.get_ptr(key4(key)),
-            (true, Stage::Conn) => CONNS6.get_ptr(key6(key)),
-            (true, Stage::Embryo) => EMBRYOS6.get_ptr(key6(key)),
-        }?;
-        // SAFETY: the element lives until this program ends (RCU), and `SharedConn` is a cell
-        // around the very layout of the element.
-        Some(unsafe { &*conn.cast::<SharedConn>() })
+    fn established<K: FamilyKey>(&self, key: &K) -> Option<&SharedConn> {
+        shared(if K::V6 { CONNS6.get_ptr(key6(key)) } else { CONNS4.get_ptr(key4(key)) })
     }
 
     #[inline]
-    fn scratch<R>(&self, f: impl FnOnce(&mut Conn) -> R) -> Option<R> {
+    fn conn(&self, stage: Stage, key: &FlowKey) -> Option<&SharedConn> {
+        find(stage == Stage::Embryo, key)
+    }
+
+    #[inline]
+    fn with_workspace<R>(&self, f: impl FnOnce(&mut Workspace) -> R) -> Option<R> {
         let scratch = SCRATCH.get_ptr_mut(0)?;
-        // SAFETY: the element is this CPU's own, and nothing else refers to this field.
-        Some(f(unsafe { &mut (*scratch).conn }))
+        // SAFETY: the element is this CPU's own, and nothing else refers to it. It is zero at
+        // first, which is a valid workspace, and only the pipeline writes to it.
+        Some(f(unsafe { &mut *scratch }))
     }
 
     #[inline]
-    fn with_decision<R>(&self, f: impl FnOnce(&mut Decision) -> R) -> Option<R> {
-        let scratch = SCRATCH.get_ptr_mut(0)?;
-        // SAFETY: as above. The element is zero at first, which is a valid decision, and only
-        // decisions are written to this field.
-        Some(f(unsafe { &mut (*scratch).decision }))
-    }
-
-    #[inline]
-    fn insert_conn<K: FlowKey>(&self, stage: Stage, key: &K, conn: &Conn) -> Insert {
-        let flags = u64::from(BPF_NOEXIST);
-        let result = match (K::V6, stage) {
-            (false, Stage::Conn) => CONNS4.insert(key4(key), conn, flags),
-            (false, Stage::Embryo) => EMBRYOS4.insert(key4(key), conn, flags),
-            (true, Stage::Conn) => CONNS6.insert(key6(key), conn, flags),
-            (true, Stage::Embryo) => EMBRYOS6.insert(key6(key), conn, flags),
-        };
-        match result {
-            Ok(()) => Insert::Done,
-            Err(EEXIST) => Insert::Exists,
-            Err(_) => Insert::Failed,
+    fn insert_conn(&self, stage: Stage, key: &FlowKey, conn: &Conn) -> Insert {
+        match insert(stage == Stage::Embryo, key, conn) {
+            0 => Insert::Done,
+            EEXIST => Insert::Exists,
+            _ => Insert::Failed,
         }
     }
 
     #[inline]
-    fn remove_conn<K: FlowKey>(&self, stage: Stage, key: &K) {
+    fn remove_conn(&self, stage: Stage, key: &FlowKey) {
         // The entry may be gone already; that is as good.
-        let _ = match (K::V6, stage) {
-            (false, Stage::Conn) => CONNS4.remove(key4(key)),
-            (false, Stage::Embryo) => EMBRYOS4.remove(key4(key)),
-            (true, Stage::Conn) => CONNS6.remove(key6(key)),
-            (true, Stage::Embryo) => EMBRYOS6.remove(key6(key)),
-        };
+        remove(stage == Stage::Embryo, key);
+    }
+
+    #[inline]
+    fn origin(&self, backend: &ListenKey) -> Option<Origin> {
+        // SAFETY: elements of this map are never written in place.
+        unsafe { ORIGINS.get(backend) }.copied()
+    }
+
+    #[inline]
+    fn add_origin(&self, backend: &ListenKey, origin: &Origin) -> bool {
+        ORIGINS.insert(backend, origin, u64::from(BPF_NOEXIST)).is_ok()
     }
 
     #[inline]
@@ -194,18 +241,6 @@ impl Tables for KernelTables {
     fn slot(&self, page: u32, slot: u32) -> Option<u32> {
         let page = PAGES.get(page)?;
         Some(page.slots.0[(slot & (PAGE_SLOTS - 1)) as usize])
-    }
-
-    #[inline]
-    fn choose(&self, flow: &NewFlow) -> Choice {
-        let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return Choice::default() };
-        // SAFETY: the element is this CPU's own, and packets of one CPU do not interrupt each
-        // other between here and the end of the call.
-        unsafe {
-            (*scratch).flow = *flow;
-            weir_choose();
-            (*scratch).choice
-        }
     }
 
     #[inline]
@@ -267,7 +302,7 @@ impl Tables for KernelTables {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn count(&self, verdict: &Verdict, length: u32) {
         if let Some(counter) = REASONS.get_ptr_mut(verdict.reason as u32) {
             // SAFETY: the element is this CPU's own.
@@ -289,17 +324,6 @@ impl Tables for KernelTables {
             trace(verdict);
         }
     }
-}
-
-/// A global function: the verifier checks it once, not once for every path that leads to it.
-/// Argument and result lie in `SCRATCH`: the caller's stack has no room for them.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn weir_choose() -> u32 {
-    let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return 1 };
-    // SAFETY: as in `KernelTables::choose`, the only caller.
-    unsafe { (*scratch).choice = choose(&KernelTables, &(*scratch).flow) };
-    0
 }
 
 /// What `bpf_loop` calls: 0 goes on, 1 ends.

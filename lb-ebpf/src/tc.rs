@@ -1,19 +1,31 @@
 //! TC: socket buffers, whose transport checksum may be left to the hardware.
 
-use core::mem::offset_of;
+use core::{mem::offset_of, ptr::NonNull};
 
 use aya_ebpf::{
-    bindings::{BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, TC_ACT_SHOT, __sk_buff},
-    helpers::{bpf_l4_csum_replace, bpf_redirect, bpf_redirect_peer, bpf_skb_change_type, bpf_skb_pull_data},
+    bindings::{__sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, TC_ACT_SHOT},
+    helpers::{
+        bpf_l4_csum_replace, bpf_redirect, bpf_redirect_peer, bpf_skb_change_type,
+        bpf_skb_pull_data,
+    },
     programs::TcContext,
 };
 use lb_common::{
-    packet::{Headers, Packet, Rewrite, write_macs, write_network, write_ports},
-    pipeline::{process, verdict::Action},
+    maps::stage,
+    packet::{Delta, Headers, Packet},
+    pipeline::{
+        enter, lost, open, track,
+        verdict::{Action, Verdict},
+    },
     wire::{Tcp, UdpHdr, Wire, protocol},
 };
 
-use crate::{context::{context_field, opaque}, jiffies, tables::KernelTables};
+use crate::{
+    context::{context_field, opaque},
+    jiffies,
+    maps::TC_STAGES,
+    tables::KernelTables,
+};
 
 /// Let the next program or the stack have it (`TCX_NEXT`; `TC_ACT_UNSPEC` on clsact).
 const NEXT: i32 = -1;
@@ -22,19 +34,51 @@ const PACKET_HOST: u32 = 0;
 /// Ethernet, two tags, IPv6 and TCP without options: what most packets need to be read.
 const USUAL_HEADERS: u32 = 14 + 40 + 20;
 
-/// Runs the pipeline and turns its verdict into a TC action.
+/// What every packet meets.
 #[inline]
-pub fn run(context: TcContext) -> i32 {
-    let mut packet = TcPacket { skb: context.skb.skb };
-    packet.pull(USUAL_HEADERS);
-    let verdict = process(&mut packet, &KernelTables, jiffies() as u32);
+pub fn enter(context: &TcContext) -> i32 {
+    let mut packet = TcPacket::new(context);
+    let verdict = enter::enter(&mut packet, &KernelTables, jiffies() as u32);
+    act(context, &packet, &verdict)
+}
+
+/// The second stage.
+#[inline]
+pub fn track(context: &TcContext) -> i32 {
+    let mut packet = TcPacket::new(context);
+    let verdict = track::track(&mut packet, &KernelTables, jiffies() as u32);
+    act(context, &packet, &verdict)
+}
+
+/// The third stage.
+#[inline]
+pub fn open(context: &TcContext) -> i32 {
+    let mut packet = TcPacket::new(context);
+    let verdict = open::open(&mut packet, &KernelTables, jiffies() as u32);
+    act(context, &packet, &verdict)
+}
+
+/// A verdict as a TC action.
+#[inline(always)]
+fn act(context: &TcContext, packet: &TcPacket, verdict: &Verdict) -> i32 {
     match verdict.action {
         Action::Pass => NEXT,
         Action::Drop => TC_ACT_SHOT,
         Action::Transmit => redirect(packet.ingress()),
         Action::Redirect => redirect(verdict.ifindex),
         Action::RedirectPeer => packet.redirect_peer(verdict.ifindex),
+        Action::Track => go_on(context, packet, stage::TRACK),
+        Action::Open => go_on(context, packet, stage::OPEN),
     }
+}
+
+/// Becomes the program of another stage.
+#[inline]
+fn go_on(context: &TcContext, packet: &TcPacket, stage: u32) -> i32 {
+    // SAFETY: nothing here waits to be dropped.
+    unsafe { TC_STAGES.tail_call(context, stage) };
+    lost(packet, &KernelTables);
+    TC_ACT_SHOT
 }
 
 #[inline]
@@ -48,6 +92,14 @@ struct TcPacket {
 }
 
 impl TcPacket {
+    /// The packet at hand, with the headers that most packets have where they can be read.
+    #[inline]
+    fn new(context: &TcContext) -> Self {
+        let mut packet = Self { skb: context.skb.skb };
+        packet.pull(USUAL_HEADERS);
+        packet
+    }
+
     #[inline]
     fn data(&self) -> usize {
         context_field!(__sk_buff, self.skb, data)
@@ -69,12 +121,13 @@ impl TcPacket {
     }
 
     #[inline]
-    fn at<T>(&self, offset: usize) -> Option<*mut T> {
+    fn at<T>(&self, offset: usize) -> Option<NonNull<T>> {
         let start = opaque(self.data() + offset);
         if start + size_of::<T>() > self.data_end() {
             return None;
         }
-        Some(start as *mut T)
+        // SAFETY: no packet lies at the end of the address space, so this is not 0.
+        Some(unsafe { NonNull::new_unchecked(start as *mut T) })
     }
 
     /// A container's frame to its gateway is marked as somebody else's when it reaches the
@@ -90,29 +143,6 @@ impl TcPacket {
             bpf_redirect_peer(ifindex, 0) as i32
         }
     }
-
-    /// The kernel updates the transport checksum: it knows whether it is complete.
-    #[inline]
-    fn replace_checksum(&mut self, headers: &Headers, addresses: u64, ports: u64) -> Option<()> {
-        let (field, flags) = if headers.protocol == protocol::TCP {
-            (offset_of!(Tcp, checksum), 0)
-        } else {
-            (offset_of!(UdpHdr, check), u64::from(BPF_F_MARK_MANGLED_0))
-        };
-        let offset = (headers.transport() + field) as u32;
-        // SAFETY: the context is the kernel's; no reference into the packet is alive.
-        let result = unsafe {
-            bpf_l4_csum_replace(self.skb, offset, 0, short(ports), flags)
-                | bpf_l4_csum_replace(
-                    self.skb,
-                    offset,
-                    0,
-                    short(addresses),
-                    flags | u64::from(BPF_F_PSEUDO_HDR),
-                )
-        };
-        (result == 0).then_some(())
-    }
 }
 
 /// A sum in 32 bits, as the checksum helpers take it.
@@ -126,13 +156,13 @@ impl Packet for TcPacket {
     #[inline]
     fn header<T: Wire>(&self, offset: usize) -> Option<&T> {
         // SAFETY: inside the linear part; `Wire` types accept any bytes at any alignment.
-        self.at::<T>(offset).map(|header| unsafe { &*header })
+        self.at::<T>(offset).map(|header| unsafe { header.as_ref() })
     }
 
     #[inline]
     fn header_mut<T: Wire>(&mut self, offset: usize) -> Option<&mut T> {
         // SAFETY: as above; `&mut self` keeps other references away.
-        self.at::<T>(offset).map(|header| unsafe { &mut *header })
+        self.at::<T>(offset).map(|mut header| unsafe { header.as_mut() })
     }
 
     #[inline]
@@ -151,13 +181,21 @@ impl Packet for TcPacket {
         context_field!(__sk_buff, self.skb, vlan_present) != 0
     }
 
-    #[inline]
-    fn apply(&mut self, rewrite: &Rewrite) -> Option<()> {
-        if rewrite.with_macs {
-            write_macs(self, rewrite.macs)?;
-        }
-        let addresses = write_network(self, rewrite)?;
-        let ports = write_ports(self, rewrite)?;
-        self.replace_checksum(&rewrite.headers, addresses, ports)
+    /// The kernel updates it: it knows whether it is complete.
+    #[inline(always)]
+    fn update_checksum(&mut self, headers: &Headers, delta: Delta) -> Option<()> {
+        let (field, flags) = if headers.protocol == protocol::TCP {
+            (offset_of!(Tcp, checksum), 0)
+        } else {
+            (offset_of!(UdpHdr, check), u64::from(BPF_F_MARK_MANGLED_0))
+        };
+        let offset = (headers.transport() + field) as u32;
+        let of_addresses = flags | u64::from(BPF_F_PSEUDO_HDR);
+        // SAFETY: the context is the kernel's; no reference into the packet is alive.
+        let result = unsafe {
+            bpf_l4_csum_replace(self.skb, offset, 0, short(delta.ports), flags)
+                | bpf_l4_csum_replace(self.skb, offset, 0, short(delta.addresses), of_addresses)
+        };
+        (result == 0).then_some(())
     }
 }

@@ -1,5 +1,7 @@
 //! XDP: frames as the driver hands them over, checksums complete.
 
+use core::ptr::NonNull;
+
 use aya_ebpf::{
     bindings::{
         xdp_action::{XDP_DROP, XDP_PASS, XDP_TX},
@@ -9,18 +11,49 @@ use aya_ebpf::{
     programs::XdpContext,
 };
 use lb_common::{
-    packet::{Packet, Rewrite, apply_in_memory},
-    pipeline::{process, verdict::Action},
+    maps::stage,
+    packet::{Delta, Headers, Packet, write_checksum},
+    pipeline::{
+        enter, lost, open, track,
+        verdict::{Action, Verdict},
+    },
     wire::Wire,
 };
 
-use crate::{context::{context_field, opaque}, jiffies, tables::KernelTables};
+use crate::{
+    context::{context_field, opaque},
+    jiffies,
+    maps::XDP_STAGES,
+    tables::KernelTables,
+};
 
-/// Runs the pipeline and turns its verdict into an XDP action.
+/// What every packet meets.
 #[inline]
-pub fn run(context: &XdpContext) -> u32 {
+pub fn enter(context: &XdpContext) -> u32 {
     let mut packet = XdpPacket { context: context.ctx };
-    let verdict = process(&mut packet, &KernelTables, jiffies() as u32);
+    let verdict = enter::enter(&mut packet, &KernelTables, jiffies() as u32);
+    act(context, &packet, &verdict)
+}
+
+/// The second stage.
+#[inline]
+pub fn track(context: &XdpContext) -> u32 {
+    let mut packet = XdpPacket { context: context.ctx };
+    let verdict = track::track(&mut packet, &KernelTables, jiffies() as u32);
+    act(context, &packet, &verdict)
+}
+
+/// The third stage.
+#[inline]
+pub fn open(context: &XdpContext) -> u32 {
+    let mut packet = XdpPacket { context: context.ctx };
+    let verdict = open::open(&mut packet, &KernelTables, jiffies() as u32);
+    act(context, &packet, &verdict)
+}
+
+/// A verdict as an XDP action.
+#[inline(always)]
+fn act(context: &XdpContext, packet: &XdpPacket, verdict: &Verdict) -> u32 {
     match verdict.action {
         Action::Pass => XDP_PASS,
         Action::Drop => XDP_DROP,
@@ -29,7 +62,18 @@ pub fn run(context: &XdpContext) -> u32 {
         Action::Redirect | Action::RedirectPeer => unsafe {
             bpf_redirect(verdict.ifindex, 0) as u32
         },
+        Action::Track => go_on(context, packet, stage::TRACK),
+        Action::Open => go_on(context, packet, stage::OPEN),
     }
+}
+
+/// Becomes the program of another stage.
+#[inline]
+fn go_on(context: &XdpContext, packet: &XdpPacket, stage: u32) -> u32 {
+    // SAFETY: nothing here waits to be dropped.
+    unsafe { XDP_STAGES.tail_call(context, stage) };
+    lost(packet, &KernelTables);
+    XDP_DROP
 }
 
 struct XdpPacket {
@@ -39,12 +83,13 @@ struct XdpPacket {
 impl XdpPacket {
     /// The one bounds check, in the shape the verifier knows.
     #[inline]
-    fn at<T>(&self, offset: usize) -> Option<*mut T> {
+    fn at<T>(&self, offset: usize) -> Option<NonNull<T>> {
         let start = opaque(context_field!(xdp_md, self.context, data) + offset);
         if start + size_of::<T>() > context_field!(xdp_md, self.context, data_end) {
             return None;
         }
-        Some(start as *mut T)
+        // SAFETY: no packet lies at the end of the address space, so this is not 0.
+        Some(unsafe { NonNull::new_unchecked(start as *mut T) })
     }
 }
 
@@ -52,13 +97,13 @@ impl Packet for XdpPacket {
     #[inline]
     fn header<T: Wire>(&self, offset: usize) -> Option<&T> {
         // SAFETY: inside the frame; `Wire` types accept any bytes at any alignment.
-        self.at::<T>(offset).map(|header| unsafe { &*header })
+        self.at::<T>(offset).map(|header| unsafe { header.as_ref() })
     }
 
     #[inline]
     fn header_mut<T: Wire>(&mut self, offset: usize) -> Option<&mut T> {
         // SAFETY: as above; `&mut self` keeps other references away.
-        self.at::<T>(offset).map(|header| unsafe { &mut *header })
+        self.at::<T>(offset).map(|mut header| unsafe { header.as_mut() })
     }
 
     #[inline]
@@ -77,8 +122,8 @@ impl Packet for XdpPacket {
         false
     }
 
-    #[inline]
-    fn apply(&mut self, rewrite: &Rewrite) -> Option<()> {
-        apply_in_memory(self, rewrite)
+    #[inline(always)]
+    fn update_checksum(&mut self, headers: &Headers, delta: Delta) -> Option<()> {
+        write_checksum(self, headers, delta)
     }
 }

@@ -6,7 +6,10 @@
 #[path = "../../lb-common/tests/table/mod.rs"]
 mod table;
 
-use lb_common::pipeline::verdict::{Action, Reason};
+use lb_common::{
+    abi::service::ListenKey,
+    pipeline::verdict::{Action, Reason},
+};
 use lb_userspace::{
     dataplane::{
         Dataplane, LoadOptions,
@@ -15,7 +18,12 @@ use lb_userspace::{
     maps::{LbMaps as _, Prefix, Write},
     model::Limits,
 };
-use table::{Expected, Row, compare, rows::rows, world::World};
+use table::{
+    Expected, Row, compare,
+    frame::tcp,
+    rows::rows,
+    world::{World, address},
+};
 
 /// Verified instructions that a program may cost.
 const VERIFIED_MAX: u32 = 100_000;
@@ -99,6 +107,27 @@ fn what_is_written_is_read_back() {
     dataplane.maps.write(&Write::RemoveListen(gone)).unwrap();
     dataplane.maps.write(&Write::RemoveListen(gone)).unwrap();
     assert!(!dataplane.maps.snapshot().unwrap().listens.contains_key(&gone));
+}
+
+#[test]
+fn a_handshake_leads_back_for_as_long_as_its_service_is_there() {
+    let (client, vip, backend) = ("198.18.0.2:40000", "198.18.1.1:80", "198.18.10.2:8080");
+    let (syn, answer) = (tcp(client, vip, "S").build(), tcp(backend, client, "SA").build());
+    let (mut dataplane, world) = (load(), World::new());
+    let settings = world.settings;
+    fill(&mut dataplane, world);
+    let reason = |dataplane: &mut Dataplane, packet: &[u8]| {
+        let now = dataplane.ticks().unwrap() & u64::from(u32::MAX);
+        dataplane.sweep(&settings, now.try_into().unwrap()).unwrap();
+        Reason::from_number(dataplane.test_run(Mode::Tc, packet).unwrap().trace.reason).unwrap()
+    };
+    assert_eq!(reason(&mut dataplane, &answer), Reason::NoListener);
+    assert_eq!(reason(&mut dataplane, &syn), Reason::Forwarded);
+    assert_eq!(reason(&mut dataplane, &answer), Reason::Replied);
+    let listen =
+        ListenKey { address: address("198.18.1.1"), port: 80_u16.to_be(), protocol: 6, zero: 0 };
+    dataplane.maps.write(&Write::RemoveListen(listen)).unwrap();
+    assert_eq!(reason(&mut dataplane, &answer), Reason::NoListener);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use aya::programs::ProgramFd;
 use lb_common::{
     abi::{backend::way, service::select},
-    maps::{CONNS_MAX, EMBRYOS_MAX},
+    maps::CONNS_MAX,
 };
 use nix::{
     net::if_::if_nametoindex,
@@ -28,7 +28,7 @@ const NOBODY_LISTENS: &str = "198.18.1.9:9999";
 /// What is loaded.
 pub(crate) struct Bed {
     pub(crate) weir: Weir,
-    /// With a flow table as large as that of established flows, and of half-open ones.
+    /// With a table for established flows, and with one that new flows have filled.
     pub(crate) rigs: [Rig; 2],
     /// An interface that packets may claim to come from.
     uplink: u32,
@@ -48,7 +48,7 @@ impl Bed {
     pub(crate) fn load(object: &Path, floors: &Path) -> Result<Self> {
         let uplink = namespace_with_link()?;
         stay_on_one_cpu()?;
-        let rigs = [Rig::load(floors, CONNS_MAX, uplink)?, Rig::load(floors, EMBRYOS_MAX, uplink)?];
+        let rigs = [Rig::load(floors, CONNS_MAX, uplink)?, Rig::load(floors, CONNS_MAX, uplink)?];
         let route = |service: &str, backend: &str, protocol| -> Result<Route> {
             Ok(Route { service: service.parse()?, backend: backend.parse()?, protocol })
         };

@@ -52,11 +52,10 @@ const fn aim(limit: f64) -> Bar {
 /// All rows.
 pub(super) fn rows(series: &[Series], weir: &Weir) -> Result<Vec<Row>> {
     let mut rows = quotients(series);
-    for hook in [Hook::Xdp, Hook::Tc] {
-        let info = weir.info(hook)?;
+    for name in [Hook::Xdp, Hook::Tc].into_iter().flat_map(Hook::programs) {
+        let info = weir.info(name)?;
         let code = f64::from(info.size_jitted());
         let verified = info.verified_instruction_count().map(f64::from);
-        let name = hook.program();
         let bar = Bar::at_most(12.0 * 1024.0, 8.0 * 1024.0);
         rows.extend(Row::new("P10", format!("{name}: bytes of JIT code"), &[code], Some(bar)));
         let bar = Bar::at_most(100_000.0, 60_000.0);

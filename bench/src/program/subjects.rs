@@ -1,7 +1,10 @@
 //! The list of what is measured, and what has to be there before.
 
 use anyhow::Result;
-use lb_common::pipeline::verdict::Reason;
+use lb_common::{
+    maps::{CONNS_MAX, EMBRYOS_MAX},
+    pipeline::verdict::Reason,
+};
 
 use super::{
     bed::Bed,
@@ -34,9 +37,10 @@ pub(crate) fn prepare(bed: &mut Bed) -> Result<()> {
     bed.establish(Hook::Tc, v4, REPLIED_FIRST, HOT_COUNT)?;
     bed.record(ESTABLISHED, 0, HOT_COUNT)?;
     bed.record(ESTABLISHED, MANY_FIRST, MANY_COUNT)?;
-    // Evictions begin when a table is full.
-    bed.record(FRESH, 1 << 23, 2 * lb_common::maps::EMBRYOS_MAX)?;
-    bed.send(Hook::Xdp, Packet::tcp(SYN, v4), 1 << 23, 2 * lb_common::maps::EMBRYOS_MAX)
+    // Evictions begin when a table is full. The floors have one table for all flows, as large as
+    // ours is for established ones.
+    bed.record(FRESH, 1 << 23, CONNS_MAX)?;
+    bed.send(Hook::Xdp, Packet::tcp(SYN, v4), 1 << 23, 2 * EMBRYOS_MAX)
 }
 
 /// The subjects. Flows of `Flows::Next` go on from run to run; each has 16 million.
@@ -75,7 +79,7 @@ pub(crate) fn list(bed: &Bed) -> Result<Vec<Subject>> {
 
 const TO_BACKEND_TC: Fate = Fate::ToBackend(TC_REDIRECT);
 
-/// New flows go into the table of half-open ones.
+/// New flows are not to push the established ones out of the floors' table.
 const fn rig_of(flows: Flows) -> usize {
     match flows {
         Flows::Next(_) => FRESH,

@@ -65,6 +65,21 @@ pub mod conn_state {
 pub mod conn_flag {
     /// The backend is its own client: the source is rewritten as well (hairpin).
     pub const HAIRPIN: u16 = 1;
+    /// A handshake without a reply entry: `ORIGINS` leads from the backend's replies to this one.
+    pub const SINGLE: u16 = 2;
+}
+
+abi! {
+    /// The service address that a backend's handshakes lead back to: value of `ORIGINS`, whose key
+    /// is the backend's own address, port and protocol.
+    pub struct Origin: 20 {
+        /// The VIP.
+        pub address: Address,
+        /// Its port, network byte order.
+        pub port: u16,
+        /// Always 0.
+        pub zero: u16,
+    }
 }
 
 abi! {

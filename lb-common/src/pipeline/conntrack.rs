@@ -1,21 +1,29 @@
 //! The flow table: finding, recording, ending.
 //!
-//! Every flow has two entries, one a direction, so that either way is one lookup. A TCP flow
-//! starts in the embryonic table and moves on the client's first packet after its SYN. State
-//! changes (FIN, RST, handshake) write both entries; all other packets touch their own only.
+//! An established flow has two entries, one a direction, so that either way is one lookup. A TCP
+//! flow starts in the embryonic table and moves on the client's first packet after its SYN. There
+//! it needs one entry only where its backend's replies lead back to one service address: the first
+//! one that a flow came by, which `ORIGINS` remembers. State changes (FIN, RST, handshake) write
+//! all entries of a flow; other packets touch their own only.
 //!
 //! What happens once or twice a flow is a function of its own in the kernel (`inline(never)`):
-//! it needs a frame of the stack that the path of every packet has no room for.
+//! it needs a frame of the stack that its callers have no room for.
 
-use super::{Flow, flow_key::FlowKey, flow_key::hairpin};
+use super::{
+    Flow,
+    flow_key::{FlowKey, hairpin},
+};
 use crate::{
     abi::{
-        flow::{Client, Conn, conn_flag, conn_kind, conn_state},
+        address::Address,
+        flow::{Client, Conn, Origin, SharedConn, conn_flag, conn_kind, conn_state},
+        service::ListenKey,
         settings::Settings,
     },
-    pipeline::select::Chosen,
+    packet::{Headers, Packet},
+    pipeline::{select::Chosen, workspace::Draft},
     tables::{Insert, Stage, Tables},
-    wire::{protocol, tcp_flag},
+    wire::{Ethernet, protocol, tcp_flag},
 };
 
 /// What functions return that have nothing to say: in the kernel the return register would
@@ -27,36 +35,82 @@ pub struct Done(u32);
 /// What the flow table says of a packet.
 #[derive(Debug)]
 pub enum Found<E> {
-    /// A live entry.
-    Entry(E, Stage),
-    /// A reply entry of a flow that has ended.
+    /// A client's packet.
+    Forward(E, Stage),
+    /// A backend's packet: whose service address it leaves from.
+    Reply(E, Stage, (Address, u16)),
+    /// A backend's packet of a flow that has ended.
     Stale,
     /// No entry.
     Nothing,
 }
 
-/// Looks the packet's flow up; an entry past its idle limit is removed and counts as absent.
+/// Where a client's packets come from. Replies to tagged frames go through the stack, which puts
+/// the tag on.
 #[inline]
-pub fn find<'t, K: FlowKey, T: Tables>(tables: &'t T, flow: &Flow<'_, K>) -> Found<T::Entry<'t>> {
-    let (entry, stage) = match tables.conn(Stage::Conn, &flow.key) {
+pub fn client<P: Packet>(packet: &P, headers: &Headers) -> Option<Client> {
+    let ethernet = packet.header::<Ethernet>(0)?;
+    let ifindex = if headers.tagged { 0 } else { packet.ingress() };
+    Some(Client { ifindex, macs: ethernet.macs().swapped() })
+}
+
+/// Looks the packet's flow up; an entry past its idle limit is removed and counts as absent.
+#[cfg_attr(target_arch = "bpf", inline(always))]
+pub fn find<'t, T: Tables>(tables: &'t T, flow: &Flow<'_>) -> Found<T::Entry<'t>> {
+    let (entry, stage) = match tables.conn(Stage::Conn, flow.key) {
         Some(entry) => (entry, Stage::Conn),
-        None if flow.protocol != protocol::TCP => return Found::Nothing,
-        None => match tables.conn(Stage::Embryo, &flow.key) {
+        None if flow.protocol() != protocol::TCP => return Found::Nothing,
+        None => match tables.conn(Stage::Embryo, flow.key) {
             Some(entry) => (entry, Stage::Embryo),
-            None => return Found::Nothing,
+            None => return find_origin(tables, flow),
         },
     };
-    let idle = idle(flow.now, entry.last_seen);
-    let limit = idle_limit(flow.settings, flow.protocol, stage, entry.state);
-    if idle > limit || is_stale_answer(flow, stage, &entry) {
-        let is_reply = entry.kind == conn_kind::REPLY;
+    let is_reply = entry.kind == conn_kind::REPLY;
+    if is_over(flow, stage, &entry) || is_stale_answer(flow, stage, &entry) {
         end(tables, flow, &entry, stage);
         return if is_reply { Found::Stale } else { Found::Nothing };
     }
-    if idle != 0 {
-        entry.touch(flow.now);
+    entry.touch(flow.now);
+    if is_reply {
+        let vip = (entry.address, entry.port);
+        return Found::Reply(entry, stage, vip);
     }
-    Found::Entry(entry, stage)
+    Found::Forward(entry, stage)
+}
+
+/// A backend's packet of a handshake that has one entry: the client's.
+#[inline]
+fn find_origin<'t, T: Tables>(tables: &'t T, flow: &Flow<'_>) -> Found<T::Entry<'t>> {
+    let (address, port) = flow.key.source();
+    let Some(origin) = tables.origin(&origin_key(address, port, flow.protocol())) else {
+        return Found::Nothing;
+    };
+    let vip = (origin.address, origin.port);
+    let key = FlowKey::new(flow.key.is_v6(), flow.key.destination(), vip, flow.protocol());
+    match tables.conn(Stage::Embryo, &key) {
+        Some(entry)
+            if entry.flags & conn_flag::SINGLE != 0
+                && entry.address == address
+                && entry.port == port
+                && !is_over(flow, Stage::Embryo, &entry) =>
+        {
+            entry.touch(flow.now);
+            Found::Reply(entry, Stage::Embryo, vip)
+        }
+        _ => Found::Nothing,
+    }
+}
+
+/// The key of a backend in `ORIGINS`.
+#[inline]
+const fn origin_key(address: Address, port: u16, protocol: u8) -> ListenKey {
+    ListenKey { address, port, protocol, zero: 0 }
+}
+
+#[inline]
+const fn is_over(flow: &Flow<'_>, stage: Stage, conn: &Conn) -> bool {
+    let limit = idle_limit(flow.settings, flow.protocol(), stage, conn.state);
+    idle(flow.now, conn.last_seen) > limit
 }
 
 /// Ticks since `last_seen`; another CPU may have stamped the entry a tick ahead of us.
@@ -70,11 +124,11 @@ pub const fn idle(now: u32, last_seen: u32) -> u32 {
 /// A SYN-ACK on an entry whose flow has closed belongs to a connection that the client made past
 /// the VIP, with the same port to the same backend: rewriting it would hijack that connection.
 #[inline]
-fn is_stale_answer<K: FlowKey>(flow: &Flow<'_, K>, stage: Stage, conn: &Conn) -> bool {
+fn is_stale_answer(flow: &Flow<'_>, stage: Stage, conn: &Conn) -> bool {
     const SYN_ACK: u8 = tcp_flag::SYN | tcp_flag::ACK;
     flow.tcp_flags & SYN_ACK == SYN_ACK
         && conn.kind == conn_kind::REPLY
-        && stage == Stage::Conn
+        && matches!(stage, Stage::Conn)
         && conn.state > conn_state::ESTABLISHED
 }
 
@@ -99,16 +153,16 @@ pub const fn idle_limit(settings: &Settings, number: u8, stage: Stage, state: u8
 /// The key of the entry for the other direction.
 #[inline]
 #[must_use]
-pub fn partner<K: FlowKey>(key: &K, settings: &Settings, conn: &Conn) -> K {
-    let (source_port, destination_port, number) = key.ports();
+pub fn partner(key: &FlowKey, settings: &Settings, conn: &Conn) -> FlowKey {
+    let (source, destination, v6) = (key.source(), key.destination(), key.is_v6());
     let turned = conn.flags & conn_flag::HAIRPIN != 0;
     let remote = (conn.address, conn.port);
     if conn.kind == conn_kind::FORWARD {
-        let client = if turned { hairpin::<K>(settings) } else { key.source() };
-        K::new(remote, (client, source_port), number)
+        let client = if turned { hairpin(settings, v6) } else { source.0 };
+        FlowKey::new(v6, remote, (client, source.1), key.protocol())
     } else {
-        let client = if turned { key.source() } else { key.destination() };
-        K::new((client, destination_port), remote, number)
+        let client = if turned { source.0 } else { destination.0 };
+        FlowKey::new(v6, (client, destination.1), remote, key.protocol())
     }
 }
 
@@ -116,62 +170,29 @@ pub fn partner<K: FlowKey>(key: &K, settings: &Settings, conn: &Conn) -> K {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Recorded {
-    /// Both entries are there.
+    /// It is recorded.
     New,
-    /// Another CPU was first: its choice counts.
-    Lost,
+    /// It was there already.
+    Known,
     /// No room.
     Full,
 }
 
-/// Records a new flow to the chosen backend.
-#[cfg_attr(target_arch = "bpf", inline(never))]
-pub fn record<K: FlowKey, T: Tables>(
-    tables: &T,
-    flow: &Flow<'_, K>,
-    service: u32,
-    chosen: &Chosen<'_>,
-    client: &Client,
-) -> Recorded {
-    let recorded = tables.scratch(|conn| {
-        fill_forward(conn, flow, service, chosen, client);
-        record_both(tables, flow, conn)
-    });
-    recorded.unwrap_or(Recorded::Full)
-}
-
-/// Inserts the forward entry, then the same memory as the reply entry.
+/// The forward entry of a new flow to the chosen backend.
 #[inline]
-fn record_both<K: FlowKey, T: Tables>(tables: &T, flow: &Flow<'_, K>, conn: &mut Conn) -> Recorded {
-    let stage = flow.first_stage();
-    match tables.insert_conn(stage, &flow.key, conn) {
-        Insert::Done => {}
-        Insert::Failed => return Recorded::Full,
-        Insert::Exists => return Recorded::Lost,
-    }
-    let back_key = partner(&flow.key, flow.settings, conn);
-    conn.address = flow.key.destination();
-    (_, conn.port, _) = flow.key.ports();
-    conn.kind = conn_kind::REPLY;
-    if insert_over(tables, stage, &back_key, conn) {
-        tables.flow_begins(conn.service, conn.backend);
-        return Recorded::New;
-    }
-    tables.remove_conn(stage, &flow.key);
-    Recorded::Full
-}
-
-#[inline]
-fn fill_forward<K: FlowKey>(
+pub fn fill_forward(
     conn: &mut Conn,
-    flow: &Flow<'_, K>,
+    flow: &Flow<'_>,
     service: u32,
     chosen: &Chosen<'_>,
     client: &Client,
 ) {
-    let turned = chosen.backend.address == flow.key.source();
+    let (source, _) = flow.key.source();
+    let (_, asked) = flow.key.destination();
+    let port = chosen.backend.port;
     conn.address = chosen.backend.address;
-    conn.port = backend_port(flow, chosen.backend.port);
+    // Port 0 keeps the one that the client asked for.
+    conn.port = if port == 0 { asked } else { port };
     conn.kind = conn_kind::FORWARD;
     conn.state = conn_state::NEW;
     conn.backend = chosen.id;
@@ -179,20 +200,54 @@ fn fill_forward<K: FlowKey>(
     conn.service = service;
     conn.last_seen = flow.now;
     conn.set_client(client);
-    conn.flags = if turned { conn_flag::HAIRPIN } else { 0 };
+    conn.flags = if conn.address == source { conn_flag::HAIRPIN } else { 0 };
     conn.created = flow.now;
 }
 
-/// The port a backend is reached at; 0 keeps the port the client asked for.
-#[inline]
-fn backend_port<K: FlowKey>(flow: &Flow<'_, K>, port: u16) -> u16 {
-    let (_, asked, _) = flow.key.ports();
-    if port == 0 { asked } else { port }
+/// Records a new flow whose forward entry is drafted.
+#[cfg_attr(target_arch = "bpf", inline(always))]
+pub fn record<T: Tables>(tables: &T, flow: &Flow<'_>, draft: &mut Draft) -> Recorded {
+    let (stage, conn) = (flow.first_stage(), &mut draft.conn);
+    if matches!(stage, Stage::Embryo) && conn.flags == 0 && leads_back(tables, flow, conn) {
+        conn.flags = conn_flag::SINGLE;
+    }
+    match tables.insert_conn(stage, flow.key, conn) {
+        Insert::Done => {}
+        Insert::Failed => return Recorded::Full,
+        Insert::Exists => return Recorded::Known,
+    }
+    if conn.flags & conn_flag::SINGLE == 0 && !insert_reply(tables, flow, stage, draft) {
+        tables.remove_conn(stage, flow.key);
+        return Recorded::Full;
+    }
+    tables.flow_begins(draft.conn.service, draft.conn.backend);
+    Recorded::New
 }
 
-/// Reply entries are replaced: what is there belongs to a flow that has ended.
+/// Whether `ORIGINS` leads from the backend of this flow to the address that its client asked for.
+/// The first flow to a backend says where it leads.
 #[inline]
-fn insert_over<K: FlowKey, T: Tables>(tables: &T, stage: Stage, key: &K, conn: &Conn) -> bool {
+fn leads_back<T: Tables>(tables: &T, flow: &Flow<'_>, conn: &Conn) -> bool {
+    let (address, port) = flow.key.destination();
+    let key = origin_key(conn.address, conn.port, flow.protocol());
+    match tables.origin(&key) {
+        Some(origin) => origin.address == address && origin.port == port,
+        None => tables.add_origin(&key, &Origin { address, port, zero: 0 }),
+    }
+}
+
+/// Turns the drafted forward entry into the reply entry and inserts it. What is there already
+/// belongs to a flow that has ended.
+#[inline]
+fn insert_reply<T: Tables>(tables: &T, flow: &Flow<'_>, stage: Stage, draft: &mut Draft) -> bool {
+    draft.key = partner(flow.key, flow.settings, &draft.conn);
+    (draft.conn.address, draft.conn.port) = flow.key.destination();
+    draft.conn.kind = conn_kind::REPLY;
+    insert_over(tables, stage, &draft.key, &draft.conn)
+}
+
+#[inline]
+fn insert_over<T: Tables>(tables: &T, stage: Stage, key: &FlowKey, conn: &Conn) -> bool {
     match tables.insert_conn(stage, key, conn) {
         Insert::Done => true,
         Insert::Failed => false,
@@ -206,25 +261,31 @@ fn insert_over<K: FlowKey, T: Tables>(tables: &T, stage: Stage, key: &K, conn: &
     }
 }
 
-/// The handshake is over: both entries move to the main table. Until that worked they stay.
+/// The handshake is over: the flow moves to the main table. Until that worked it stays.
 #[cfg_attr(target_arch = "bpf", inline(never))]
-pub fn promote<K: FlowKey, T: Tables>(tables: &T, flow: &Flow<'_, K>) -> Done {
-    let Some(forward) = tables.conn(Stage::Embryo, &flow.key) else { return Done(0) };
-    let back_key = partner(&flow.key, flow.settings, &forward);
-    let Some(back) = tables.conn(Stage::Embryo, &back_key) else {
-        return Done(0);
-    };
+pub fn promote<T: Tables>(
+    tables: &T,
+    flow: &Flow<'_>,
+    entry: &SharedConn,
+    draft: &mut Draft,
+) -> Done {
     let state = next_state(conn_state::ESTABLISHED, conn_kind::FORWARD, flow.tcp_flags);
-    forward.set_state(state, flow.now);
-    back.set_state(state, flow.now);
-    if state == conn_state::CLOSED {
-        tables.flow_ends(forward.backend);
+    let (backend, single) = (entry.backend, entry.flags & conn_flag::SINGLE != 0);
+    draft.conn = **entry;
+    draft.conn.flags &= !conn_flag::SINGLE;
+    draft.conn.state = state;
+    if insert_over(tables, Stage::Conn, flow.key, &draft.conn)
+        && insert_reply(tables, flow, Stage::Conn, draft)
+    {
+        tables.remove_conn(Stage::Embryo, flow.key);
+        if !single {
+            tables.remove_conn(Stage::Embryo, &draft.key);
+        }
+    } else {
+        entry.set_state(state, flow.now);
     }
-    let moved = insert_over(tables, Stage::Conn, &back_key, &back)
-        && insert_over(tables, Stage::Conn, &flow.key, &forward);
-    if moved {
-        tables.remove_conn(Stage::Embryo, &flow.key);
-        tables.remove_conn(Stage::Embryo, &back_key);
+    if state == conn_state::CLOSED {
+        tables.flow_ends(backend);
     }
     Done(0)
 }
@@ -248,12 +309,26 @@ pub const fn next_state(state: u8, kind: u8, tcp_flags: u8) -> u8 {
     }
 }
 
-/// Writes a state to both entries of a flow.
+/// The other entry of a flow, if it has one.
+#[inline]
+fn other<'t, T: Tables>(
+    tables: &'t T,
+    flow: &Flow<'_>,
+    conn: &Conn,
+    stage: Stage,
+) -> Option<T::Entry<'t>> {
+    if conn.flags & conn_flag::SINGLE != 0 {
+        return None;
+    }
+    tables.conn(stage, &partner(flow.key, flow.settings, conn))
+}
+
+/// Writes a state to the entries of a flow.
 #[cfg_attr(target_arch = "bpf", inline(never))]
-pub fn set_state<K: FlowKey, T: Tables>(
+pub fn set_state<T: Tables>(
     tables: &T,
-    flow: &Flow<'_, K>,
-    conn: &crate::abi::flow::SharedConn,
+    flow: &Flow<'_>,
+    conn: &SharedConn,
     stage: Stage,
     state: u8,
 ) -> Done {
@@ -261,40 +336,37 @@ pub fn set_state<K: FlowKey, T: Tables>(
         tables.flow_ends(conn.backend);
     }
     conn.set_state(state, flow.now);
-    if let Some(other) = tables.conn(stage, &partner(&flow.key, flow.settings, conn)) {
+    if let Some(other) = other(tables, flow, conn, stage) {
         other.set_state(state, flow.now);
     }
     Done(0)
 }
 
-/// Replies follow the client's packets: when these come another way, both entries learn it.
+/// Replies follow the client's packets: when these come another way, its flow learns it.
 #[cfg_attr(target_arch = "bpf", inline(never))]
-pub fn set_client<K: FlowKey, T: Tables>(
+pub fn set_client<T: Tables>(
     tables: &T,
-    flow: &Flow<'_, K>,
-    conn: &crate::abi::flow::SharedConn,
+    flow: &Flow<'_>,
+    conn: &SharedConn,
     stage: Stage,
     client: &Client,
 ) -> Done {
     conn.set_client(client);
-    if let Some(other) = tables.conn(stage, &partner(&flow.key, flow.settings, conn)) {
+    if let Some(other) = other(tables, flow, conn, stage) {
         other.set_client(client);
     }
     Done(0)
 }
 
-/// Removes both entries of a flow.
+/// Removes the entries of a flow.
 #[cfg_attr(target_arch = "bpf", inline(never))]
-pub fn end<K: FlowKey, T: Tables>(
-    tables: &T,
-    flow: &Flow<'_, K>,
-    conn: &Conn,
-    stage: Stage,
-) -> Done {
+pub fn end<T: Tables>(tables: &T, flow: &Flow<'_>, conn: &Conn, stage: Stage) -> Done {
     if conn.state != conn_state::CLOSED {
         tables.flow_ends(conn.backend);
     }
-    tables.remove_conn(stage, &partner(&flow.key, flow.settings, conn));
-    tables.remove_conn(stage, &flow.key);
+    if conn.flags & conn_flag::SINGLE == 0 {
+        tables.remove_conn(stage, &partner(flow.key, flow.settings, conn));
+    }
+    tables.remove_conn(stage, flow.key);
     Done(0)
 }

@@ -1,4 +1,7 @@
-//! The two shapes of a flow: one pipeline serves both families through this trait.
+//! The shapes of a flow: the two that the tables are keyed by, and one for both.
+//!
+//! The path of every packet is compiled once for each family, with everything about it known; all
+//! else works on [`FlowKey`], so that it exists once.
 
 use crate::{
     abi::{
@@ -7,112 +10,134 @@ use crate::{
         settings::Settings,
     },
     packet::{Headers, Packet},
-    wire::{Ipv4Hdr, Ipv6Hdr, load_v6, load32},
+    wire::{Ipv4Hdr, Ipv6Hdr, field, load_v6},
 };
 
 /// A 5-tuple of one address family.
-pub trait FlowKey: Copy + core::fmt::Debug {
+pub trait FamilyKey: Copy + core::fmt::Debug {
     /// IPv6 rather than IPv4.
     const V6: bool;
-    /// Reads the flow of a packet.
-    fn read<P: Packet>(packet: &P, headers: &Headers) -> Option<Self>;
-    /// A flow from its parts.
-    fn new(source: (Address, u16), destination: (Address, u16), protocol: u8) -> Self;
-    /// Source address.
-    fn source(&self) -> Address;
-    /// Destination address.
-    fn destination(&self) -> Address;
-    /// Source port, destination port, protocol.
-    fn ports(&self) -> (u16, u16, u8);
+    /// The same in the form for both families.
+    fn widen(&self) -> FlowKey;
 }
 
-impl FlowKey for FlowKey4 {
+impl FamilyKey for FlowKey4 {
     const V6: bool = false;
 
     #[inline]
-    fn read<P: Packet>(packet: &P, headers: &Headers) -> Option<Self> {
-        let ip = packet.header::<Ipv4Hdr>(headers.network())?;
-        Some(Self {
-            source: load32(&ip.src_addr),
-            destination: load32(&ip.dst_addr),
-            source_port: headers.source_port,
-            destination_port: headers.destination_port,
-            protocol: u32::from(headers.protocol),
-        })
-    }
-
-    #[inline]
-    fn new(source: (Address, u16), destination: (Address, u16), protocol: u8) -> Self {
-        Self {
-            source: source.0.v4_word(),
-            destination: destination.0.v4_word(),
-            source_port: source.1,
-            destination_port: destination.1,
-            protocol: u32::from(protocol),
-        }
-    }
-
-    #[inline]
-    fn source(&self) -> Address {
-        Address::from_v4_word(self.source)
-    }
-
-    #[inline]
-    fn destination(&self) -> Address {
-        Address::from_v4_word(self.destination)
-    }
-
-    #[inline]
-    fn ports(&self) -> (u16, u16, u8) {
-        (self.source_port, self.destination_port, self.protocol as u8)
+    fn widen(&self) -> FlowKey {
+        let (source, destination) =
+            (Address::from_v4_word(self.source), Address::from_v4_word(self.destination));
+        let Self { source_port, destination_port, protocol, .. } = *self;
+        let wide = FlowKey6 { source, destination, source_port, destination_port, protocol };
+        FlowKey { wide, v6: false }
     }
 }
 
-impl FlowKey for FlowKey6 {
+impl FamilyKey for FlowKey6 {
     const V6: bool = true;
 
     #[inline]
-    fn read<P: Packet>(packet: &P, headers: &Headers) -> Option<Self> {
-        let ip = packet.header::<Ipv6Hdr>(headers.network())?;
-        Some(Self {
-            source: Address { words: load_v6(&ip.src_addr) },
-            destination: Address { words: load_v6(&ip.dst_addr) },
-            source_port: headers.source_port,
-            destination_port: headers.destination_port,
-            protocol: u32::from(headers.protocol),
-        })
+    fn widen(&self) -> FlowKey {
+        FlowKey { wide: *self, v6: true }
+    }
+}
+
+/// A 5-tuple of either family. That an address looks IPv4-mapped does not make its flow one of
+/// IPv4: the family is the packet's.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowKey {
+    wide: FlowKey6,
+    v6: bool,
+}
+
+impl FlowKey {
+    /// A flow from its parts.
+    #[inline]
+    #[must_use]
+    pub const fn new(
+        v6: bool,
+        (source, source_port): (Address, u16),
+        (destination, destination_port): (Address, u16),
+        protocol: u8,
+    ) -> Self {
+        let protocol = protocol as u32;
+        let wide = FlowKey6 { source, destination, source_port, destination_port, protocol };
+        Self { wide, v6 }
     }
 
+    /// Becomes the flow of a packet.
     #[inline]
-    fn new(source: (Address, u16), destination: (Address, u16), protocol: u8) -> Self {
-        Self {
-            source: source.0,
-            destination: destination.0,
-            source_port: source.1,
-            destination_port: destination.1,
-            protocol: u32::from(protocol),
+    pub fn read<P: Packet>(&mut self, packet: &P, headers: &Headers) -> Option<()> {
+        self.v6 = headers.v6;
+        self.wide.source_port = headers.source_port;
+        self.wide.destination_port = headers.destination_port;
+        self.wide.protocol = u32::from(headers.protocol);
+        if headers.v6 {
+            let (source, destination) = load_v6(packet.header::<Ipv6Hdr>(headers.network())?);
+            self.wide.source = Address { words: source };
+            self.wide.destination = Address { words: destination };
+        } else {
+            let ip = packet.header::<Ipv4Hdr>(headers.network())?;
+            self.wide.source = Address::from_v4_word(field!(load32(ip), Ipv4Hdr, src_addr));
+            self.wide.destination = Address::from_v4_word(field!(load32(ip), Ipv4Hdr, dst_addr));
+        }
+        Some(())
+    }
+
+    /// Whether it is of IPv6.
+    #[inline]
+    #[must_use]
+    pub const fn is_v6(&self) -> bool {
+        self.v6
+    }
+
+    /// The key of an IPv6 table.
+    #[inline]
+    #[must_use]
+    pub const fn v6(&self) -> &FlowKey6 {
+        &self.wide
+    }
+
+    /// The key of an IPv4 table.
+    #[inline]
+    #[must_use]
+    pub const fn v4(&self) -> FlowKey4 {
+        FlowKey4 {
+            source: self.wide.source.v4_word(),
+            destination: self.wide.destination.v4_word(),
+            source_port: self.wide.source_port,
+            destination_port: self.wide.destination_port,
+            protocol: self.wide.protocol,
         }
     }
 
+    /// Source address and port.
     #[inline]
-    fn source(&self) -> Address {
-        self.source
+    #[must_use]
+    pub const fn source(&self) -> (Address, u16) {
+        (self.wide.source, self.wide.source_port)
     }
 
+    /// Destination address and port.
     #[inline]
-    fn destination(&self) -> Address {
-        self.destination
+    #[must_use]
+    pub const fn destination(&self) -> (Address, u16) {
+        (self.wide.destination, self.wide.destination_port)
     }
 
+    /// IP protocol number.
     #[inline]
-    fn ports(&self) -> (u16, u16, u8) {
-        (self.source_port, self.destination_port, self.protocol as u8)
+    #[must_use]
+    pub const fn protocol(&self) -> u8 {
+        self.wide.protocol as u8
     }
 }
 
 /// The address a backend sees as the client when it calls its own service.
 #[inline]
 #[must_use]
-pub fn hairpin<K: FlowKey>(settings: &Settings) -> Address {
-    if K::V6 { settings.hairpin_v6 } else { settings.hairpin_v4 }
+pub const fn hairpin(settings: &Settings, v6: bool) -> Address {
+    if v6 { settings.hairpin_v6 } else { settings.hairpin_v4 }
 }

@@ -1,19 +1,26 @@
 //! Which service a new flow is for.
 
-use super::{choose::NewFlow, verdict::Reason};
+use super::{Flow, verdict::Reason};
 use crate::{
-    abi::service::{ListenKey, RangeKey, Service, SourceKey, service_flag},
+    abi::{
+        service::{ListenKey, RangeKey, Service, SourceKey, service_flag},
+        settings::settings_flag,
+    },
     tables::Tables,
 };
 
 /// The service of the packet's destination: the exact listen address, then the port ranges.
 #[inline]
-pub fn lookup<'t, T: Tables>(tables: &'t T, flow: &NewFlow) -> Result<&'t Service, Reason> {
-    let (address, port, protocol) = (flow.destination, flow.destination_port, flow.protocol as u8);
+pub fn lookup<'t, T: Tables>(tables: &'t T, flow: &Flow<'_>) -> Result<&'t Service, Reason> {
+    let ((address, port), protocol) = (flow.key.destination(), flow.protocol());
+    // Keys hold IPv4 as IPv4-mapped addresses, which no IPv6 packet may have (RFC 4291, 2.5.5.2).
+    if flow.key.is_v6() && address.is_v4() {
+        return Err(Reason::NoListener);
+    }
     if let Some(service) = tables.listen(&ListenKey { address, port, protocol, zero: 0 }) {
         return Ok(service);
     }
-    if flow.ranges == 0 {
+    if flow.settings.flags & settings_flag::RANGES == 0 {
         return Err(Reason::NoListener);
     }
     let (address, port) = (address.octets(), port.to_ne_bytes());
@@ -22,8 +29,8 @@ pub fn lookup<'t, T: Tables>(tables: &'t T, flow: &NewFlow) -> Result<&'t Servic
 
 /// Whether the client is in the allow list of the service, or there is none.
 #[inline]
-pub fn is_allowed<T: Tables>(tables: &T, flow: &NewFlow, service: &Service) -> bool {
-    let (service_id, address) = (service.id.to_ne_bytes(), flow.source.octets());
+pub fn is_allowed<T: Tables>(tables: &T, flow: &Flow<'_>, service: &Service) -> bool {
+    let (service_id, address) = (service.id.to_ne_bytes(), flow.key.source().0.octets());
     service.flags & service_flag::SOURCES == 0
         || tables.source_allowed(&SourceKey { service: service_id, address })
 }

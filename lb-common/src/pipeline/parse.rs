@@ -5,7 +5,7 @@ use crate::{
     packet::{Headers, Packet},
     wire::{
         ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet, Extension, Ipv4Hdr, Ipv6Extension, Ipv6Hdr, Tcp,
-        UdpHdr, VlanTag, is_vlan, load16, protocol,
+        UdpHdr, VlanTag, field, is_vlan, protocol,
     },
 };
 
@@ -18,13 +18,13 @@ const IPV4_LEN: usize = size_of::<Ipv4Hdr>();
 /// Bytes of an IPv6 header.
 const IPV6_LEN: usize = size_of::<Ipv6Hdr>();
 /// More fragments follow, or this is not the first: RFC 791, flags and fragment offset.
-const FRAGMENT_MASK: u16 = 0x3fff;
+pub(super) const FRAGMENT_MASK: u16 = 0x3fff;
 
 /// Finds TCP or UDP over IPv4 or IPv6.
-#[inline]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub fn parse<P: Packet>(packet: &P) -> Result<Headers, Reason> {
     let ethernet = packet.header::<Ethernet>(0).ok_or(Reason::Malformed)?;
-    let mut ether_type = u16::from_be(load16(&ethernet.ether_type));
+    let mut ether_type = u16::from_be(field!(load16(ethernet), Ethernet, ether_type));
     let mut l3 = Ethernet::LEN;
     let mut tagged = packet.tagged_outside();
     for _ in 0..TAGS_MAX {
@@ -32,41 +32,45 @@ pub fn parse<P: Packet>(packet: &P) -> Result<Headers, Reason> {
             break;
         }
         let tag = packet.header::<VlanTag>(l3).ok_or(Reason::Malformed)?;
-        ether_type = u16::from_be(load16(&tag.ether_type));
+        ether_type = u16::from_be(field!(load16(tag), VlanTag, ether_type));
         l3 += VlanTag::LEN;
         tagged = true;
     }
-    match ether_type {
-        ETHERTYPE_IPV4 => ipv4(packet, l3, tagged),
-        ETHERTYPE_IPV6 => ipv6(packet, l3, tagged),
-        other if is_vlan(other) => Err(Reason::TooManyHeaders),
-        _ => Err(Reason::NotIp),
-    }
+    let (at, number, payload) = match ether_type {
+        ETHERTYPE_IPV4 => ipv4(packet, l3, tagged)?,
+        ETHERTYPE_IPV6 => ipv6(packet, l3, tagged)?,
+        other if is_vlan(other) => return Err(Reason::TooManyHeaders),
+        _ => return Err(Reason::NotIp),
+    };
+    transport(packet, at, number, payload)
 }
 
-#[inline]
-fn ipv4<P: Packet>(packet: &P, l3: usize, tagged: bool) -> Result<Headers, Reason> {
+/// What is known before the transport header, its protocol, and the bytes from there on.
+type Network = (At, u8, usize);
+
+#[cfg_attr(target_arch = "bpf", inline(always))]
+fn ipv4<P: Packet>(packet: &P, l3: usize, tagged: bool) -> Result<Network, Reason> {
     let ip = packet.header::<Ipv4Hdr>(l3).ok_or(Reason::Malformed)?;
     let header_len = usize::from(ip.vihl & 0x0f) * 4;
-    let total_len = usize::from(u16::from_be(load16(&ip.tot_len)));
+    let total_len = usize::from(u16::from_be(field!(load16(ip), Ipv4Hdr, tot_len)));
     if ip.vihl >> 4 != 4 || header_len < IPV4_LEN || total_len < header_len {
         return Err(Reason::Malformed);
     }
-    if u16::from_be(load16(&ip.frags)) & FRAGMENT_MASK != 0 {
+    if u16::from_be(field!(load16(ip), Ipv4Hdr, frags)) & FRAGMENT_MASK != 0 {
         return Err(Reason::Fragment);
     }
     let at = At { l3, l4: l3 + header_len, v6: false, tagged, hop_limit: ip.ttl };
-    transport(packet, at, ip.proto, total_len - header_len)
+    Ok((at, ip.proto, total_len - header_len))
 }
 
-#[inline]
-fn ipv6<P: Packet>(packet: &P, l3: usize, tagged: bool) -> Result<Headers, Reason> {
+#[cfg_attr(target_arch = "bpf", inline(always))]
+fn ipv6<P: Packet>(packet: &P, l3: usize, tagged: bool) -> Result<Network, Reason> {
     let ip = packet.header::<Ipv6Hdr>(l3).ok_or(Reason::Malformed)?;
     let [version, ..] = ip.vcf;
     if version >> 4 != 6 {
         return Err(Reason::Malformed);
     }
-    let mut payload = usize::from(u16::from_be(load16(&ip.payload_len)));
+    let mut payload = usize::from(u16::from_be(field!(load16(ip), Ipv6Hdr, payload_len)));
     let mut next_header = ip.next_hdr;
     let hop_limit = ip.hop_limit;
     let mut l4 = l3 + IPV6_LEN;
@@ -86,38 +90,42 @@ fn ipv6<P: Packet>(packet: &P, l3: usize, tagged: bool) -> Result<Headers, Reaso
     match Extension::of(next_header) {
         Extension::Skip => Err(Reason::TooManyHeaders),
         Extension::Fragment => Err(Reason::Fragment),
-        Extension::End => {
-            transport(packet, At { l3, l4, v6: true, tagged, hop_limit }, next_header, payload)
-        }
+        Extension::End => Ok((At { l3, l4, v6: true, tagged, hop_limit }, next_header, payload)),
     }
 }
 
 /// What is known before the transport header.
 #[derive(Clone, Copy)]
-struct At {
-    l3: usize,
-    l4: usize,
-    v6: bool,
-    tagged: bool,
-    hop_limit: u8,
+pub(super) struct At {
+    pub(super) l3: usize,
+    pub(super) l4: usize,
+    pub(super) v6: bool,
+    pub(super) tagged: bool,
+    pub(super) hop_limit: u8,
 }
 
+/// The transport header, with `payload` bytes from it to the end of the packet.
 #[inline]
-fn transport<P: Packet>(packet: &P, at: At, number: u8, payload: usize) -> Result<Headers, Reason> {
+pub(super) fn transport<P: Packet>(
+    packet: &P,
+    at: At,
+    number: u8,
+    payload: usize,
+) -> Result<Headers, Reason> {
     let (source_port, destination_port, tcp_flags) = match number {
         protocol::TCP => {
             let tcp = packet.header::<Tcp>(at.l4).ok_or(Reason::Malformed)?;
             if payload < size_of::<Tcp>() {
                 return Err(Reason::Malformed);
             }
-            (load16(&tcp.source), load16(&tcp.destination), tcp.flags)
+            (field!(load16(tcp), Tcp, source), field!(load16(tcp), Tcp, destination), tcp.flags)
         }
         protocol::UDP => {
             let udp = packet.header::<UdpHdr>(at.l4).ok_or(Reason::Malformed)?;
             if payload < size_of::<UdpHdr>() {
                 return Err(Reason::Malformed);
             }
-            (load16(&udp.src), load16(&udp.dst), 0)
+            (field!(load16(udp), UdpHdr, src), field!(load16(udp), UdpHdr, dst), 0)
         }
         protocol::ICMP | protocol::ICMPV6 => return Err(Reason::Icmp),
         _ => return Err(Reason::NotTransport),

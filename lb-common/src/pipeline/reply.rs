@@ -1,40 +1,38 @@
 //! From a backend back to its client: the source becomes the VIP, the way is the client's own.
 
 use super::{
-    Flow, conntrack,
     flow_key::FlowKey,
     rewrite::Decision,
     verdict::{Action, Reason, Verdict},
 };
 use crate::{
-    abi::flow::{SharedConn, conn_flag, conn_state},
-    packet::{Headers, Packet},
-    tables::{Stage, Tables},
-    wire::protocol,
+    abi::{
+        address::Address,
+        flow::{Conn, conn_flag},
+    },
+    packet::Headers,
 };
 
-/// A packet that hit a reply entry.
+/// Translated back to what the client asked, sent the client's way.
 #[inline]
-pub fn reply<K: FlowKey, P: Packet, T: Tables>(
-    packet: &P,
-    tables: &T,
+#[must_use]
+pub fn back(
+    ingress: u32,
     headers: &Headers,
-    flow: &Flow<'_, K>,
-    entry: &SharedConn,
-    stage: Stage,
-    decision: &mut Decision,
-) {
-    track(tables, flow, entry, stage);
+    key: &FlowKey,
+    entry: &Conn,
+    (vip, port): (Address, u16),
+) -> Decision {
     let turned = entry.flags & conn_flag::HAIRPIN != 0;
     let ifindex = entry.client_ifindex;
     let action = if ifindex == 0 || headers.tagged {
         Action::Pass
-    } else if ifindex == packet.ingress() {
+    } else if ifindex == ingress {
         Action::Transmit
     } else {
         Action::Redirect
     };
-    *decision = Decision {
+    Decision {
         verdict: Verdict {
             reason: Reason::Replied,
             action,
@@ -42,23 +40,10 @@ pub fn reply<K: FlowKey, P: Packet, T: Tables>(
             service: entry.service,
             backend: entry.backend,
         },
-        source: entry.address,
-        destination: if turned { flow.key.source() } else { flow.key.destination() },
-        source_port: entry.port,
+        source: vip,
+        destination: if turned { key.source().0 } else { key.destination().0 },
+        source_port: port,
         destination_port: headers.destination_port,
         macs: entry.client_macs(),
-    };
-}
-
-/// The first answer establishes a UDP flow; FIN and RST end a TCP flow.
-#[inline]
-fn track<K: FlowKey, T: Tables>(tables: &T, flow: &Flow<'_, K>, entry: &SharedConn, stage: Stage) {
-    let state = if flow.protocol == protocol::UDP {
-        conn_state::ESTABLISHED
-    } else {
-        conntrack::next_state(entry.state, entry.kind, flow.tcp_flags)
-    };
-    if state != entry.state {
-        conntrack::set_state(tables, flow, entry, stage, state);
     }
 }

@@ -1,16 +1,14 @@
 //! The end of every path: a decision is a value, and one place acts on it.
 
-use super::{
-    conntrack::Done,
-    verdict::{Action, Class, Reason, Verdict},
-};
+use super::verdict::{Action, Reason, Verdict};
 use crate::{
     abi::address::Address,
-    packet::{Headers, Packet, Rewrite},
+    packet::{Headers, Packet, Rewrite, write_headers},
     wire::Macs,
 };
 
-/// What the stages have decided for a packet. The addresses count only where it is sent on.
+/// How a packet is sent on.
+#[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision {
     /// Why, what, and about whom.
@@ -28,55 +26,39 @@ pub struct Decision {
 }
 
 impl Decision {
-    /// Nothing is decided: there is no flow.
-    #[inline]
+    /// The rewrite of a packet with these headers.
+    #[cfg_attr(target_arch = "bpf", inline(always))]
     #[must_use]
-    pub fn new() -> Self {
-        Self {
-            verdict: Verdict::ended(Reason::NoFlow),
-            source: Address::default(),
-            destination: Address::default(),
-            source_port: 0,
-            destination_port: 0,
-            macs: Macs::default(),
+    pub const fn rewrite(&self, headers: &Headers) -> Rewrite {
+        Rewrite {
+            headers: *headers,
+            source: self.source,
+            destination: self.destination,
+            source_port: self.source_port,
+            destination_port: self.destination_port,
+            macs: self.macs,
+            with_macs: !matches!(self.verdict.action, Action::Pass),
         }
     }
 
-    /// Ends for `reason`.
+    /// The verdict on a packet that could not be written to.
     #[inline]
-    pub fn end(&mut self, reason: Reason, service: u32, backend: u32) {
-        self.verdict = Verdict { service, backend, ..Verdict::ended(reason) };
-    }
-}
-
-impl Default for Decision {
-    fn default() -> Self {
-        Self::new()
+    #[must_use]
+    pub const fn failed(&self) -> Verdict {
+        Verdict::about(Reason::RewriteFailed, self.verdict.service, self.verdict.backend)
     }
 }
 
 /// Acts on a decision. A packet at the end of its hops is left to the stack, which says so.
-#[cfg_attr(target_arch = "bpf", inline(never))]
-pub fn perform<P: Packet>(packet: &mut P, headers: &Headers, decision: &mut Decision) -> Done {
-    let Verdict { service, backend, action, reason, .. } = decision.verdict;
-    if reason.class() != Class::Forward {
-        return Done::default();
-    }
+#[cfg_attr(target_arch = "bpf", inline(always))]
+pub fn perform<P: Packet>(packet: &mut P, headers: &Headers, decision: &Decision) -> Verdict {
     if headers.hop_limit <= 1 {
-        decision.end(Reason::HopLimit, service, backend);
-        return Done::default();
+        let Verdict { service, backend, .. } = decision.verdict;
+        return Verdict::about(Reason::HopLimit, service, backend);
     }
-    let rewrite = Rewrite {
-        headers: *headers,
-        source: decision.source,
-        destination: decision.destination,
-        source_port: decision.source_port,
-        destination_port: decision.destination_port,
-        macs: decision.macs,
-        with_macs: action != Action::Pass,
-    };
-    if packet.apply(&rewrite).is_none() {
-        decision.end(Reason::RewriteFailed, service, backend);
+    let written = write_headers(packet, &decision.rewrite(headers));
+    match written.and_then(|delta| packet.update_checksum(headers, delta)) {
+        Some(()) => decision.verdict,
+        None => decision.failed(),
     }
-    Done::default()
 }

@@ -1,6 +1,6 @@
 //! Which backend a new flow gets: affinity first, then the policy of the service.
 
-use super::choose::NewFlow;
+use super::Flow;
 use crate::{
     abi::{
         address::Address,
@@ -25,11 +25,11 @@ pub struct Chosen<'t> {
 
 /// Chooses a backend that takes new flows: its id, or [`NOBODY`].
 #[inline]
-pub fn select<T: Tables>(tables: &T, flow: &NewFlow, service: &Service) -> u32 {
+pub fn select<T: Tables>(tables: &T, flow: &Flow<'_>, service: &Service) -> u32 {
     if service.flags & service_flag::AFFINITY == 0 {
         return by_policy(tables, flow, service);
     }
-    let key = AffinityKey { client: flow.source, service: service.id };
+    let key = AffinityKey { client: flow.key.source().0, service: service.id };
     let id = match remembered(tables, flow.now, service, &key) {
         NOBODY => by_policy(tables, flow, service),
         id => id,
@@ -55,7 +55,7 @@ fn remembered<T: Tables>(tables: &T, now: u32, service: &Service, key: &Affinity
 }
 
 #[inline]
-fn by_policy<T: Tables>(tables: &T, flow: &NewFlow, service: &Service) -> u32 {
+fn by_policy<T: Tables>(tables: &T, flow: &Flow<'_>, service: &Service) -> u32 {
     let position = match service.select {
         select::HASH_FLOW => hash(flow, service.hash_seed, true),
         select::HASH_SOURCE => hash(flow, service.hash_seed, false),
@@ -214,12 +214,14 @@ pub fn usable<T: Tables>(tables: &T, id: u32) -> Option<Chosen<'_>> {
 /// A hash that every node computes alike: a multiply-rotate round a word, `MurmurHash3`'s finaliser
 /// (Austin Appleby, public domain) at the end.
 #[inline]
-fn hash(flow: &NewFlow, seed: u32, whole_flow: bool) -> u32 {
-    let mut state = mix_address(seed, flow.source);
+fn hash(flow: &Flow<'_>, seed: u32, whole_flow: bool) -> u32 {
+    let ((source, source_port), (destination, destination_port)) =
+        (flow.key.source(), flow.key.destination());
+    let mut state = mix_address(seed, source);
     if whole_flow {
-        state = mix_address(state, flow.destination);
-        let ports = u32::from(flow.source_port) | u32::from(flow.destination_port) << 16;
-        state = mix(mix(state, ports), flow.protocol);
+        state = mix_address(state, destination);
+        let ports = u32::from(source_port) | u32::from(destination_port) << 16;
+        state = mix(mix(state, ports), u32::from(flow.protocol()));
     }
     state ^= state >> 16;
     state = state.wrapping_mul(0x85eb_ca6b);

@@ -89,8 +89,8 @@ reasons! {
     TableFault = 16 "table-fault" Drop,
     /// The packet could not be written to.
     RewriteFailed = 17 "rewrite-failed" Drop,
-    /// No flow is recorded: the packet goes on to become a new one. No packet ends with this.
-    NoFlow = 18 "no-flow" Pass,
+    /// Not decided yet: the packet goes on in another stage. No packet ends with this.
+    Undecided = 18 "undecided" Pass,
 }
 
 /// What the kernel is asked to do.
@@ -107,12 +107,17 @@ pub enum Action {
     Redirect,
     /// Into the network namespace behind a veth (TC); out of the veth (XDP).
     RedirectPeer,
+    /// Not decided yet: on to [`track`](super::track::track).
+    Track,
+    /// Not decided yet: on to [`open`](super::open::open).
+    Open,
 }
 
 /// The outcome of the pipeline for one packet.
 ///
 /// A struct of plain fields, all of them always set: fields that only some variants of an enum
 /// have would be read unset where the compiler joins paths, which the verifier refuses.
+#[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verdict {
     /// Why.
@@ -137,5 +142,26 @@ impl Verdict {
             Class::Drop => Action::Drop,
         };
         Self { reason, action, ifindex: 0, service: 0, backend: 0 }
+    }
+
+    /// Ends for `reason`, which concerns a service and perhaps one of its backends.
+    #[inline]
+    #[must_use]
+    pub const fn about(reason: Reason, service: u32, backend: u32) -> Self {
+        Self { service, backend, ..Self::ended(reason) }
+    }
+
+    /// Goes on in another stage.
+    #[inline]
+    #[must_use]
+    pub const fn goes_on(stage: Action) -> Self {
+        Self { action: stage, ..Self::ended(Reason::Undecided) }
+    }
+
+    /// Whether this is the end of the packet's way through the pipeline.
+    #[inline]
+    #[must_use]
+    pub const fn is_final(&self) -> bool {
+        !matches!(self.action, Action::Track | Action::Open)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     rc::Rc,
 };
 
@@ -11,17 +11,16 @@ use crate::{
     abi::{
         address::Address,
         backend::Backend,
-        flow::{Conn, SharedConn},
+        flow::{Conn, Origin, SharedConn},
         service::{Affinity, AffinityKey, ListenKey, RangeKey, Service, SourceKey},
         settings::Settings,
         stats::Traffic,
     },
     packet::Headers,
     pipeline::{
-        choose::{Choice, NewFlow, choose},
-        flow_key::FlowKey,
-        rewrite::Decision,
+        flow_key::{FamilyKey, FlowKey},
         verdict::{Reason, Verdict},
+        workspace::Workspace,
     },
 };
 
@@ -29,9 +28,11 @@ use crate::{
 pub type Tuple = (Address, Address, u16, u16, u8);
 
 /// The tuple of a key.
-pub fn tuple<K: FlowKey>(key: &K) -> Tuple {
-    let (source_port, destination_port, protocol) = key.ports();
-    (key.source(), key.destination(), source_port, destination_port, protocol)
+#[must_use]
+pub const fn tuple(key: &FlowKey) -> Tuple {
+    let ((source, source_port), (destination, destination_port)) =
+        (key.source(), key.destination());
+    (source, destination, source_port, destination_port, key.protocol())
 }
 
 /// The tables in plain memory. Fields are open: tests and `weir explain` fill them.
@@ -47,6 +48,8 @@ pub struct MemoryTables {
     pub conns: RefCell<BTreeMap<(Stage, Tuple), Rc<SharedConn>>>,
     /// Entries that `conns` may hold; 0 means no limit.
     pub conns_max: usize,
+    /// `ORIGINS`
+    pub origins: RefCell<BTreeMap<ListenKey, Origin>>,
     /// `LISTEN`
     pub listens: BTreeMap<ListenKey, Service>,
     /// `LISTEN_RANGE`: prefix length and key.
@@ -59,6 +62,8 @@ pub struct MemoryTables {
     pub pages: BTreeMap<u32, Vec<u32>>,
     /// `CURSORS`
     pub turns: RefCell<BTreeMap<u32, u64>>,
+    /// The headers of the packet at hand.
+    pub headers: Cell<Headers>,
     /// State of the random numbers.
     pub seed: Cell<u32>,
     /// `BACKENDS`
@@ -84,8 +89,12 @@ fn prefix_matches(a: &[u8], b: &[u8], bits: u32) -> bool {
 impl Tables for MemoryTables {
     type Entry<'a> = Rc<SharedConn>;
 
-    fn forget_paths(&self, headers: Headers) -> Headers {
-        headers
+    fn hand_over(&self, headers: Headers) {
+        self.headers.set(headers);
+    }
+
+    fn handed_over(&self) -> Headers {
+        self.headers.get()
     }
 
     fn settings(&self) -> Option<&Settings> {
@@ -97,19 +106,19 @@ impl Tables for MemoryTables {
             || self.backend_ports.contains(&(protocol, u16::from_be(source)))
     }
 
-    fn conn<K: FlowKey>(&self, stage: Stage, key: &K) -> Option<Rc<SharedConn>> {
+    fn established<K: FamilyKey>(&self, key: &K) -> Option<Rc<SharedConn>> {
+        self.conn(Stage::Conn, &key.widen())
+    }
+
+    fn conn(&self, stage: Stage, key: &FlowKey) -> Option<Rc<SharedConn>> {
         self.conns.borrow().get(&(stage, tuple(key))).cloned()
     }
 
-    fn scratch<R>(&self, f: impl FnOnce(&mut Conn) -> R) -> Option<R> {
-        Some(f(&mut Conn::default()))
+    fn with_workspace<R>(&self, f: impl FnOnce(&mut Workspace) -> R) -> Option<R> {
+        Some(f(&mut Workspace::new()))
     }
 
-    fn with_decision<R>(&self, f: impl FnOnce(&mut Decision) -> R) -> Option<R> {
-        Some(f(&mut Decision::new()))
-    }
-
-    fn insert_conn<K: FlowKey>(&self, stage: Stage, key: &K, conn: &Conn) -> Insert {
+    fn insert_conn(&self, stage: Stage, key: &FlowKey, conn: &Conn) -> Insert {
         let mut conns = self.conns.borrow_mut();
         if conns.contains_key(&(stage, tuple(key))) {
             return Insert::Exists;
@@ -121,8 +130,22 @@ impl Tables for MemoryTables {
         Insert::Done
     }
 
-    fn remove_conn<K: FlowKey>(&self, stage: Stage, key: &K) {
+    fn remove_conn(&self, stage: Stage, key: &FlowKey) {
         self.conns.borrow_mut().remove(&(stage, tuple(key)));
+    }
+
+    fn origin(&self, backend: &ListenKey) -> Option<Origin> {
+        self.origins.borrow().get(backend).copied()
+    }
+
+    fn add_origin(&self, backend: &ListenKey, origin: &Origin) -> bool {
+        match self.origins.borrow_mut().entry(*backend) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(*origin);
+                true
+            }
+            Entry::Occupied(_) => false,
+        }
     }
 
     fn listen(&self, key: &ListenKey) -> Option<&Service> {
@@ -152,10 +175,6 @@ impl Tables for MemoryTables {
 
     fn slot(&self, page: u32, slot: u32) -> Option<u32> {
         self.pages.get(&page)?.get(slot as usize).copied()
-    }
-
-    fn choose(&self, flow: &NewFlow) -> Choice {
-        choose(self, flow)
     }
 
     fn repeat<S: Step<Self>>(&self, count: u32, step: &mut S) {

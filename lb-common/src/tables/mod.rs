@@ -9,16 +9,15 @@ pub use memory::{MemoryTables, Tuple, tuple};
 use crate::{
     abi::{
         backend::Backend,
-        flow::{Conn, SharedConn},
+        flow::{Conn, Origin, SharedConn},
         service::{Affinity, AffinityKey, ListenKey, RangeKey, Service, SourceKey},
         settings::Settings,
     },
     packet::Headers,
     pipeline::{
-        choose::{Choice, NewFlow},
-        flow_key::FlowKey,
-        rewrite::Decision,
+        flow_key::{FamilyKey, FlowKey},
         verdict::Verdict,
+        workspace::Workspace,
     },
 };
 
@@ -57,24 +56,31 @@ pub trait Tables {
     where
         Self: 'a;
 
-    /// Returns `headers` as they are. The kernel's verifier, which follows every path through the
-    /// parser, is made to forget them: what comes after is checked once for all of them.
-    fn forget_paths(&self, headers: Headers) -> Headers;
+    /// Keeps the packet's headers for what follows, in this stage or the next.
+    fn hand_over(&self, headers: Headers);
+    /// The headers that were handed over. The kernel's verifier, which follows every path through
+    /// the parser, knows nothing of where they come from: what follows is checked once for all
+    /// paths.
+    fn handed_over(&self) -> Headers;
     /// The settings.
     fn settings(&self) -> Option<&Settings>;
     /// The pre-filter: whether a service listens on `destination` or a backend answers from
     /// `source`, both in network byte order.
     fn port_in_use(&self, protocol: u8, source: u16, destination: u16) -> bool;
+    /// The entry of a flow in the main table, for the path of every packet.
+    fn established<K: FamilyKey>(&self, key: &K) -> Option<Self::Entry<'_>>;
     /// The entry of a flow.
-    fn conn<K: FlowKey>(&self, stage: Stage, key: &K) -> Option<Self::Entry<'_>>;
-    /// Calls `f` with memory for one entry: the kernel's stack has no room for it.
-    fn scratch<R>(&self, f: impl FnOnce(&mut Conn) -> R) -> Option<R>;
-    /// Calls `f` with memory for a decision.
-    fn with_decision<R>(&self, f: impl FnOnce(&mut Decision) -> R) -> Option<R>;
+    fn conn(&self, stage: Stage, key: &FlowKey) -> Option<Self::Entry<'_>>;
+    /// Calls `f` with memory to work in.
+    fn with_workspace<R>(&self, f: impl FnOnce(&mut Workspace) -> R) -> Option<R>;
     /// Adds a flow entry unless one is there.
-    fn insert_conn<K: FlowKey>(&self, stage: Stage, key: &K, conn: &Conn) -> Insert;
+    fn insert_conn(&self, stage: Stage, key: &FlowKey, conn: &Conn) -> Insert;
     /// Removes a flow entry.
-    fn remove_conn<K: FlowKey>(&self, stage: Stage, key: &K);
+    fn remove_conn(&self, stage: Stage, key: &FlowKey);
+    /// Where the handshakes of a backend lead back to.
+    fn origin(&self, backend: &ListenKey) -> Option<Origin>;
+    /// Says where they do, unless that is known; `false` if it was, or there is no room.
+    fn add_origin(&self, backend: &ListenKey, origin: &Origin) -> bool;
     /// The service of an exact listen address.
     fn listen(&self, key: &ListenKey) -> Option<&Service>;
     /// The service of a port range.
@@ -87,8 +93,6 @@ pub trait Tables {
     fn set_affinity(&self, key: &AffinityKey, value: &Affinity);
     /// Slot `slot` (0 to 255) of a page.
     fn slot(&self, page: u32, slot: u32) -> Option<u32>;
-    /// [`choose`](crate::pipeline::choose::choose) with these tables.
-    fn choose(&self, flow: &NewFlow) -> Choice;
     /// Calls `step` with 0, 1, 2 and so on, at most `count` times, until it says that it is done.
     fn repeat<S: Step<Self>>(&self, count: u32, step: &mut S)
     where

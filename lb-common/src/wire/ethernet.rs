@@ -29,6 +29,7 @@ pub struct Ethernet {
 /// A destination and a source MAC address in three words, as they lie on the wire.
 ///
 /// Six-byte arrays would be moved byte by byte, each in a register of its own.
+#[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Macs {
     /// The twelve bytes.
@@ -73,21 +74,16 @@ impl Ethernet {
     #[inline]
     #[must_use]
     pub fn macs(&self) -> Macs {
-        match self.addresses.as_chunks::<4>() {
-            ([a, b, c], _) => Macs { words: [load32(a), load32(b), load32(c)] },
-            _ => Macs::default(),
-        }
+        Macs { words: [load32::<0, _>(self), load32::<4, _>(self), load32::<8, _>(self)] }
     }
 
     /// Writes the MAC addresses.
     #[inline]
     pub fn set_macs(&mut self, macs: Macs) {
-        let [wa, wb, wc] = macs.words;
-        if let ([a, b, c], _) = self.addresses.as_chunks_mut::<4>() {
-            store32(a, wa);
-            store32(b, wb);
-            store32(c, wc);
-        }
+        let [a, b, c] = macs.words;
+        store32::<0, _>(self, a);
+        store32::<4, _>(self, b);
+        store32::<8, _>(self, c);
     }
 }
 

@@ -7,6 +7,7 @@
 pub mod checksum;
 mod ethernet;
 mod ipv6_extension;
+mod plain;
 mod tcp;
 
 pub use ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet, Macs, VlanTag, is_vlan};
@@ -15,6 +16,7 @@ pub use network_types::{
     ip::{Ipv4Hdr, Ipv6Hdr},
     udp::UdpHdr,
 };
+pub use plain::{PlainV4, PlainV6};
 pub use tcp::{Tcp, tcp_flag};
 
 /// IP protocol numbers the pipeline looks at.
@@ -51,94 +53,116 @@ wire! {
     Ipv6Extension: 2,
     Tcp: 20,
     UdpHdr: 8,
+    PlainV4: 42,
+    PlainV6: 62,
 }
 
-/// Two bytes of a header as they lie in memory, in one load.
+/// Reads or writes a field of a header as it lies in memory, in one instruction.
 ///
-/// The kernel's target has no unaligned loads in LLVM's eyes, so a plain read becomes two byte
-/// loads and a shift; the machine itself has them. The same holds for [`load32`].
-#[inline]
-#[must_use]
-pub fn load16(bytes: &[u8; 2]) -> u16 {
-    #[cfg(target_arch = "bpf")]
-    {
-        let value: u64;
-        // SAFETY: reads the two bytes that the reference covers.
-        unsafe {
-            core::arch::asm!("{0} = *(u16 *)({1} + 0)", out(reg) value, in(reg) bytes.as_ptr(),
-                options(pure, readonly, nostack, preserves_flags));
+/// The kernel's target has no unaligned loads in LLVM's eyes, so a plain read becomes byte loads
+/// and shifts; the machine itself has them. The field's offset is part of the instruction.
+macro_rules! access {
+    ($(#[doc = $doc:literal] $load:ident, #[doc = $doc2:literal] $store:ident: $word:ty, $size:literal;)+) => {$(
+        #[doc = $doc]
+        #[cfg_attr(target_arch = "bpf", inline(always))]
+        #[must_use]
+        pub fn $load<const AT: usize, T: Wire>(header: &T) -> $word {
+            const { assert!(AT + size_of::<$word>() <= size_of::<T>()) };
+            #[cfg(target_arch = "bpf")]
+            {
+                let value: u64;
+                // SAFETY: reads bytes that the reference covers, as asserted.
+                unsafe {
+                    core::arch::asm!(concat!("{0} = *(u", $size, " *)({1} + {2})"),
+                        out(reg) value, in(reg) core::ptr::from_ref(header), const AT,
+                        options(pure, readonly, nostack, preserves_flags));
+                }
+                value as $word
+            }
+            // SAFETY: as above.
+            #[cfg(not(target_arch = "bpf"))]
+            unsafe {
+                core::ptr::from_ref(header).byte_add(AT).cast::<$word>().read_unaligned()
+            }
         }
-        value as u16
-    }
-    #[cfg(not(target_arch = "bpf"))]
-    u16::from_ne_bytes(*bytes)
-}
 
-/// Four bytes of a header as they lie in memory, in one load.
-#[inline]
-#[must_use]
-pub fn load32(bytes: &[u8; 4]) -> u32 {
-    #[cfg(target_arch = "bpf")]
-    {
-        let value: u64;
-        // SAFETY: reads the four bytes that the reference covers.
-        unsafe {
-            core::arch::asm!("{0} = *(u32 *)({1} + 0)", out(reg) value, in(reg) bytes.as_ptr(),
-                options(pure, readonly, nostack, preserves_flags));
+        #[doc = $doc2]
+        #[cfg_attr(target_arch = "bpf", inline(always))]
+        pub fn $store<const AT: usize, T: Wire>(header: &mut T, value: $word) {
+            const { assert!(AT + size_of::<$word>() <= size_of::<T>()) };
+            #[cfg(target_arch = "bpf")]
+            // SAFETY: writes bytes that the reference covers, as asserted; `Wire` types take any.
+            unsafe {
+                core::arch::asm!(concat!("*(u", $size, " *)({0} + {2}) = {1}"),
+                    in(reg) core::ptr::from_mut(header), in(reg) u64::from(value), const AT,
+                    options(nostack, preserves_flags));
+            }
+            // SAFETY: as above.
+            #[cfg(not(target_arch = "bpf"))]
+            unsafe {
+                core::ptr::from_mut(header).byte_add(AT).cast::<$word>().write_unaligned(value);
+            }
         }
-        value as u32
-    }
-    #[cfg(not(target_arch = "bpf"))]
-    u32::from_ne_bytes(*bytes)
+    )+};
 }
 
-/// Writes two bytes of a header in one store.
-#[inline]
-pub fn store16(bytes: &mut [u8; 2], value: u16) {
-    #[cfg(target_arch = "bpf")]
-    // SAFETY: writes the two bytes that the reference covers.
-    unsafe {
-        core::arch::asm!("*(u16 *)({0} + 0) = {1}", in(reg) bytes.as_mut_ptr(),
-            in(reg) u64::from(value), options(nostack, preserves_flags));
-    }
-    #[cfg(not(target_arch = "bpf"))]
-    {
-        *bytes = value.to_ne_bytes();
-    }
+access! {
+    /// The two bytes at offset `AT`.
+    load16,
+    /// Replaces the two bytes at offset `AT`.
+    store16: u16, "16";
+    /// The four bytes at offset `AT`.
+    load32,
+    /// Replaces the four bytes at offset `AT`.
+    store32: u32, "32";
 }
 
-/// Writes four bytes of a header in one store.
-#[inline]
-pub fn store32(bytes: &mut [u8; 4], value: u32) {
-    #[cfg(target_arch = "bpf")]
-    // SAFETY: writes the four bytes that the reference covers.
-    unsafe {
-        core::arch::asm!("*(u32 *)({0} + 0) = {1}", in(reg) bytes.as_mut_ptr(),
-            in(reg) u64::from(value), options(nostack, preserves_flags));
-    }
-    #[cfg(not(target_arch = "bpf"))]
-    {
-        *bytes = value.to_ne_bytes();
-    }
+/// A field by its name: `field!(load16(ip), Ipv4Hdr, check)`.
+macro_rules! field {
+    ($access:ident($header:expr $(, $value:expr)?), $type:ty, $field:ident) => {
+        $crate::wire::$access::<{ core::mem::offset_of!($type, $field) }, $type>($header $(, $value)?)
+    };
 }
+pub(crate) use field;
 
-/// The four words of an IPv6 address.
-#[inline]
+/// Offsets of the addresses in an IPv6 header.
+const SOURCE_V6: usize = core::mem::offset_of!(Ipv6Hdr, src_addr);
+const DESTINATION_V6: usize = core::mem::offset_of!(Ipv6Hdr, dst_addr);
+
+/// The source and the destination address of an IPv6 header, as words.
+#[cfg_attr(target_arch = "bpf", inline(always))]
 #[must_use]
-pub fn load_v6(bytes: &[u8; 16]) -> [u32; 4] {
-    let (words, _) = bytes.as_chunks::<4>();
-    let [a, b, c, d] = words else { return [0; 4] };
-    [load32(a), load32(b), load32(c), load32(d)]
+pub fn load_v6(ip: &Ipv6Hdr) -> ([u32; 4], [u32; 4]) {
+    const S: usize = SOURCE_V6;
+    const D: usize = DESTINATION_V6;
+    (
+        [
+            load32::<S, _>(ip),
+            load32::<{ S + 4 }, _>(ip),
+            load32::<{ S + 8 }, _>(ip),
+            load32::<{ S + 12 }, _>(ip),
+        ],
+        [
+            load32::<D, _>(ip),
+            load32::<{ D + 4 }, _>(ip),
+            load32::<{ D + 8 }, _>(ip),
+            load32::<{ D + 12 }, _>(ip),
+        ],
+    )
 }
 
-/// Writes the four words of an IPv6 address.
-#[inline]
-pub fn store_v6(bytes: &mut [u8; 16], words: [u32; 4]) {
-    let (to, _) = bytes.as_chunks_mut::<4>();
-    let [a, b, c, d] = to else { return };
-    let [wa, wb, wc, wd] = words;
-    store32(a, wa);
-    store32(b, wb);
-    store32(c, wc);
-    store32(d, wd);
+/// Replaces both addresses of an IPv6 header.
+#[cfg_attr(target_arch = "bpf", inline(always))]
+pub fn store_v6(ip: &mut Ipv6Hdr, source: [u32; 4], destination: [u32; 4]) {
+    const S: usize = SOURCE_V6;
+    const D: usize = DESTINATION_V6;
+    let ([sa, sb, sc, sd], [da, db, dc, dd]) = (source, destination);
+    store32::<S, _>(ip, sa);
+    store32::<{ S + 4 }, _>(ip, sb);
+    store32::<{ S + 8 }, _>(ip, sc);
+    store32::<{ S + 12 }, _>(ip, sd);
+    store32::<D, _>(ip, da);
+    store32::<{ D + 4 }, _>(ip, db);
+    store32::<{ D + 8 }, _>(ip, dc);
+    store32::<{ D + 12 }, _>(ip, dd);
 }

@@ -40,7 +40,8 @@ fn stays(description: &'static str, input: Frame, reason: Reason, action: Action
 
 /// All rows, in the order in which they run.
 pub fn rows() -> Vec<Row> {
-    [tcp_v4(), tcp_v6(), datagrams(), ways(), not_ours(), refused(), endings()].concat()
+    [tcp_v4(), tcp_v6(), datagrams(), ways(), not_ours(), refused(), handshakes(), endings()]
+        .concat()
 }
 
 fn tcp_v4() -> Vec<Row> {
@@ -389,6 +390,47 @@ fn refused() -> Vec<Row> {
             Reason::Forwarded,
             (Action::RedirectPeer, VETH),
             allowed.sent(client, BACKEND, TO_BACKEND),
+        ),
+    ]
+}
+
+/// Handshakes whose entry in the table is the client's alone, and those that need two.
+fn handshakes() -> Vec<Row> {
+    let peer = (Action::RedirectPeer, VETH);
+    let back = (Action::Transmit, UPLINK);
+    let forth = |what, client: &str, vip: &str, flags: &'static str| {
+        let to = tcp(client, vip, flags);
+        goes(what, to.clone(), Reason::Forwarded, peer, to.sent(client, BACKEND, TO_BACKEND))
+    };
+    let reply = |what, client: &str, vip: &str, flags: &'static str| {
+        let from = tcp(BACKEND, client, flags).from_mac(BACKEND_MAC);
+        goes(what, from.clone(), Reason::Replied, back, from.sent(vip, client, TO_CLIENT))
+    };
+    let (other, refused, short, midway) =
+        ("198.18.0.2:40008", "198.18.0.2:40009", "198.18.0.2:40010", "198.18.0.2:40011");
+    let second = "198.18.1.1:82";
+    vec![
+        forth("a second service with the same backend", other, second, "S"),
+        reply("answers from the address that was asked", other, second, "SA"),
+        forth("and its handshake ends", other, second, "A"),
+        reply("and goes on", other, second, "A"),
+        forth("a connection that is refused", refused, VIP, "S"),
+        reply("by the backend", refused, VIP, "RA"),
+        forth("is tried again", refused, VIP, "S"),
+        reply("and accepted", refused, VIP, "SA"),
+        forth("a client that opens", short, VIP, "S"),
+        reply("is answered", short, VIP, "SA"),
+        reply("a second time", short, VIP, "SA"),
+        forth("and has nothing to say", short, VIP, "FA"),
+        reply("and hears so", short, VIP, "FA"),
+        forth("a connection that was there before", midway, VIP, "A"),
+        reply("goes on", midway, VIP, "A"),
+        forth("both ways", midway, VIP, "A"),
+        stays(
+            "v6: an IPv4-mapped address is not that of IPv4",
+            tcp("[::ffff:198.18.0.2]:40012", "[::ffff:198.18.1.1]:80", "S"),
+            Reason::NoListener,
+            Action::Pass,
         ),
     ]
 }

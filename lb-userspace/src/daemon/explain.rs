@@ -8,7 +8,9 @@ use lb_common::{
         service::{Service, select},
     },
     pipeline::{
-        choose::{Choice, NewFlow, choose},
+        Flow,
+        choose::{Choice, choose},
+        flow_key::FlowKey,
         verdict::Reason,
     },
     tables::MemoryTables,
@@ -33,9 +35,10 @@ impl Daemon {
     ) -> anyhow::Result<Data> {
         let flow = FlowName { protocol, source, destination };
         let recorded = self.recorded_backend(&flow);
-        let new = new_flow(&flow);
         let tables = self.copy_of_tables()?;
-        let choice = recorded.unwrap_or_else(|| choose(&tables, &new));
+        let (key, settings) = (&key(&flow), &tables.settings);
+        let first = Flow { key, settings, now: 0, tcp_flags: 0 };
+        let choice = recorded.unwrap_or_else(|| choose(&tables, &first));
         let reason = Reason::from_number(choice.reason).map_or("unknown", Reason::name);
         let verdict = if recorded.is_some() { ExplainVerdict::Has } else { ExplainVerdict::Would };
         let service = self.service_by_id(choice.service);
@@ -121,16 +124,10 @@ impl Daemon {
     }
 }
 
-fn new_flow(flow: &FlowName) -> NewFlow {
-    NewFlow {
-        source: flow.source.ip().into(),
-        destination: flow.destination.ip().into(),
-        source_port: flow.source.port().to_be(),
-        destination_port: flow.destination.port().to_be(),
-        protocol: u32::from(flow.protocol.number()),
-        now: 0,
-        ranges: 1,
-    }
+fn key(flow: &FlowName) -> FlowKey {
+    let end = |address: SocketAddr| (address.ip().into(), address.port().to_be());
+    let (source, destination) = (end(flow.source), end(flow.destination));
+    FlowKey::new(flow.source.is_ipv6(), source, destination, flow.protocol.number())
 }
 
 fn text(

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use aya::maps::{HashMap, MapData};
 use lb_common::{
     abi::{
+        address::Address,
         backend::BackendLoad,
         flow::{Conn, conn_kind, conn_state},
         settings::Settings,
     },
     pipeline::{
         conntrack::{idle, idle_limit},
-        flow_key::FlowKey,
+        flow_key::FamilyKey,
     },
     tables::Stage,
 };
@@ -44,7 +45,7 @@ impl Dataplane {
         list(&maps.embryos6, Stage::Embryo, &mut visit);
     }
 
-    /// Removes entries past their idle limit, and sets the backends' open flows to what the table
+    /// Removes entries past their idle limit and what leads nowhere any longer, and sets the backends' open flows to what the table
     /// says: counters that follow closings drift. Returns how many entries went.
     pub fn sweep(&mut self, settings: &Settings, now: u32) -> Result<u64, MapError> {
         let mut open = BTreeMap::new();
@@ -53,6 +54,7 @@ impl Dataplane {
             + sweep_map(&mut maps.embryos4, Stage::Embryo, settings, now, &mut open)?
             + sweep_map(&mut maps.conns6, Stage::Conn, settings, now, &mut open)?
             + sweep_map(&mut maps.embryos6, Stage::Embryo, settings, now, &mut open)?;
+        maps.sweep_origins()?;
         let known: Vec<u32> = maps.backends_in_use()?;
         for id in known {
             let flows = open.get(&id).copied().unwrap_or(0);
@@ -63,24 +65,25 @@ impl Dataplane {
 }
 
 /// The table changes while it is read: an entry that went meanwhile is no error.
-fn list<K: FlowKey + aya::Pod>(
+fn list<K: FamilyKey + aya::Pod>(
     map: &HashMap<MapData, K, Conn>,
     stage: Stage,
     visit: &mut impl FnMut(FlowEntry),
 ) {
     for (key, conn) in map.iter().flatten() {
-        let (source_port, destination_port, protocol) = key.ports();
+        let flow = key.widen();
+        let end = |(address, port): (Address, u16)| (address.into(), u16::from_be(port));
         visit(FlowEntry {
-            source: (key.source().into(), u16::from_be(source_port)),
-            destination: (key.destination().into(), u16::from_be(destination_port)),
-            protocol,
+            source: end(flow.source()),
+            destination: end(flow.destination()),
+            protocol: flow.protocol(),
             stage,
             conn,
         });
     }
 }
 
-fn sweep_map<K: FlowKey + aya::Pod>(
+fn sweep_map<K: FamilyKey + aya::Pod>(
     map: &mut HashMap<MapData, K, Conn>,
     stage: Stage,
     settings: &Settings,
@@ -89,7 +92,7 @@ fn sweep_map<K: FlowKey + aya::Pod>(
 ) -> Result<u64, MapError> {
     let mut expired = Vec::new();
     for (key, conn) in map.iter().flatten() {
-        let (_, _, protocol) = key.ports();
+        let protocol = key.widen().protocol();
         if idle(now, conn.last_seen) > idle_limit(settings, protocol, stage, conn.state) {
             expired.push(key);
         } else if conn.kind == conn_kind::FORWARD && conn.state != conn_state::CLOSED {

@@ -4,12 +4,14 @@ use std::{io, path::PathBuf};
 
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
+    maps::{MapData, ProgramArray},
     programs::{ProgramError, SchedClassifier, Xdp},
 };
+use lb_common::maps::stage;
 
 use super::{attach::Attachments, host, pins::Pins};
 use crate::{
-    maps::{MapError, kernel::KernelMaps},
+    maps::{MapError, kernel, kernel::KernelMaps},
     model::Limits,
 };
 
@@ -81,6 +83,8 @@ pub struct LoadOptions {
 /// The loaded programs and their maps.
 pub struct Dataplane {
     pub(super) ebpf: Ebpf,
+    /// The kernel empties such an array when nobody holds it, neither a process nor a pin.
+    _stages: [ProgramArray<MapData>; 2],
     /// The control maps.
     pub maps: KernelMaps,
     pub(super) pins: Option<Pins>,
@@ -118,17 +122,18 @@ impl Dataplane {
         }
         let mut ebpf = loader.load(object)?;
         load_programs(&mut ebpf)?;
+        let stages = STAGES.map(|stages| join(&mut ebpf, &stages));
+        let [xdp, tc] = stages;
         let maps = KernelMaps::take(&mut ebpf)?;
-        Ok(Self { ebpf, maps, pins, attachments: Attachments::default() })
+        Ok(Self { ebpf, _stages: [xdp?, tc?], maps, pins, attachments: Attachments::default() })
     }
 
     /// What the programs cost.
     pub fn program_sizes(&mut self) -> Result<Vec<ProgramSize>, LoadError> {
         let mut sizes = Vec::new();
-        let refused = |name| move |source| LoadError::Program { name, source: Box::new(source) };
-        let xdp = self.xdp()?.info().map_err(refused("weir_xdp"))?;
-        let tc = self.classifier("weir_tc")?.info().map_err(refused("weir_tc"))?;
-        for (name, info) in [("weir_xdp", xdp), ("weir_tc", tc)] {
+        for name in STAGES.iter().flat_map(|stages| stages.programs) {
+            let program = self.ebpf.program(name).ok_or(LoadError::NoObject)?;
+            let info = program.info().map_err(refused(name))?;
             let verified = info.verified_instruction_count().unwrap_or(0);
             sizes.push(ProgramSize { name, verified, jited: info.size_jitted() });
         }
@@ -178,20 +183,51 @@ fn sizes(limits: &Limits) -> [(&'static str, u32); 10] {
     ]
 }
 
+/// The stages of the pipeline on one kind of hook: the program that is attached, then those that
+/// it becomes by tail calls.
+struct Stages {
+    programs: [&'static str; 3],
+    map: &'static str,
+}
+
+const XDP: Stages =
+    Stages { programs: ["weir_xdp", "weir_xdp_track", "weir_xdp_open"], map: "XDP_STAGES" };
+const TC: Stages =
+    Stages { programs: ["weir_tc", "weir_tc_track", "weir_tc_open"], map: "TC_STAGES" };
+const STAGES: [Stages; 2] = [XDP, TC];
+
 fn load_programs(ebpf: &mut Ebpf) -> Result<(), LoadError> {
-    let refused = |name| move |source| LoadError::Program { name, source: Box::new(source) };
-    program::<Xdp>(ebpf, "weir_xdp")?.load().map_err(refused("weir_xdp"))?;
-    for name in ["weir_tc", "weir_clock"] {
+    for name in XDP.programs {
+        program::<Xdp>(ebpf, name)?.load().map_err(refused(name))?;
+    }
+    for name in TC.programs.into_iter().chain(["weir_clock"]) {
         program::<SchedClassifier>(ebpf, name)?.load().map_err(refused(name))?;
     }
     Ok(())
+}
+
+/// Puts the later stages where the first one finds them. In an array that is pinned they take the
+/// place of an earlier daemon's, while packets flow.
+fn join(ebpf: &mut Ebpf, stages: &Stages) -> Result<ProgramArray<MapData>, LoadError> {
+    let Stages { programs: [_, track, open], map } = *stages;
+    let array = ebpf.take_map(map).ok_or(MapError::Missing(map))?;
+    let mut array = ProgramArray::try_from(array).map_err(kernel::error(map))?;
+    for (place, name) in [(stage::TRACK, track), (stage::OPEN, open)] {
+        let program = ebpf.program(name).ok_or(LoadError::NoObject)?;
+        let fd = program.fd().map_err(refused(name))?;
+        array.set(place, fd, 0).map_err(kernel::error(map))?;
+    }
+    Ok(array)
+}
+
+fn refused(name: &'static str) -> impl Fn(ProgramError) -> LoadError {
+    move |source| LoadError::Program { name, source: Box::new(source) }
 }
 
 fn program<'a, P>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, LoadError>
 where
     &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = ProgramError>,
 {
-    let refused = |source| LoadError::Program { name, source: Box::new(source) };
     let program = ebpf.program_mut(name).ok_or(LoadError::NoObject)?;
-    program.try_into().map_err(refused)
+    program.try_into().map_err(refused(name))
 }

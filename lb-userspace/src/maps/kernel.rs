@@ -6,7 +6,7 @@ use aya::{
 };
 use lb_common::abi::{
     backend::{Backend, BackendLoad, backend_state},
-    flow::{Conn, FlowKey4, FlowKey6},
+    flow::{Conn, FlowKey4, FlowKey6, Origin},
     service::{Cursor, ListenKey, Page, PortSet, RangeKey, Service, SourceKey},
     settings::Settings,
     stats::Traffic,
@@ -32,6 +32,7 @@ pub struct KernelMaps {
     pub(crate) conns6: HashMap<MapData, FlowKey6, Conn>,
     pub(crate) embryos4: HashMap<MapData, FlowKey4, Conn>,
     pub(crate) embryos6: HashMap<MapData, FlowKey6, Conn>,
+    origins: HashMap<MapData, ListenKey, Origin>,
     pub(crate) load: Array<MapData, BackendLoad>,
     pub(crate) service_stats: PerCpuArray<MapData, Traffic>,
     pub(crate) backend_stats: PerCpuArray<MapData, Traffic>,
@@ -98,6 +99,7 @@ impl KernelMaps {
             conns6: take!(ebpf, "CONNS6"),
             embryos4: take!(ebpf, "EMBRYOS4"),
             embryos6: take!(ebpf, "EMBRYOS6"),
+            origins: take!(ebpf, "ORIGINS"),
             load: take!(ebpf, "BACKEND_LOAD"),
             service_stats: take!(ebpf, "SERVICE_STATS"),
             backend_stats: take!(ebpf, "BACKEND_STATS"),
@@ -129,6 +131,35 @@ impl KernelMaps {
             }
         }
         Ok(ids)
+    }
+
+    /// Forgets where backends' handshakes lead back to if no service listens there any longer.
+    pub(crate) fn sweep_origins(&mut self) -> Result<(), MapError> {
+        let mut stale = Vec::new();
+        for (backend, origin) in self.origins.iter().flatten() {
+            if !self.is_published(&origin, backend.protocol)? {
+                stale.push(backend);
+            }
+        }
+        stale.iter().try_for_each(|backend| gone("ORIGINS", self.origins.remove(backend)))
+    }
+
+    /// Whether some service listens on a service address.
+    fn is_published(&self, origin: &Origin, protocol: u8) -> Result<bool, MapError> {
+        let Origin { address, port, .. } = *origin;
+        let found = |map, result| match result {
+            Ok(_) => Ok(true),
+            Err(aya::maps::MapError::KeyNotFound) => Ok(false),
+            Err(other) => Err(error(map)(other)),
+        };
+        let listen = ListenKey { address, port, protocol, zero: 0 };
+        if found("LISTEN", self.listens.get(&listen, 0))? {
+            return Ok(true);
+        }
+        let port = port.to_ne_bytes();
+        let range = RangeKey { protocol, address: address.octets(), port, zero: 0 };
+        let bits = RangeKey::BITS_BEFORE_PORT + 16;
+        found("LISTEN_RANGE", self.ranges.get(&Key::new(bits, range), 0))
     }
 
     /// Whatever lies in the pages that services name.

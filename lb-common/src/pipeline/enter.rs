@@ -1,0 +1,120 @@
+//! The first stage, for every packet: one lookup, one rewrite. Whatever takes more goes on.
+//!
+//! What is decided here is what [`track`](super::track) would decide; this stage only knows the
+//! plainest shape of a packet and the commonest state of a flow.
+
+use super::{
+    conntrack::idle,
+    flow_key::FamilyKey as _,
+    forward, opens,
+    plain::Plain,
+    reply,
+    verdict::{Action, Reason, Verdict},
+};
+use crate::{
+    abi::{
+        flow::{Conn, SharedConn, conn_kind, conn_state},
+        settings::Settings,
+    },
+    packet::{Headers, Packet},
+    tables::Tables,
+    wire::{
+        ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet, PlainV4, PlainV6, field, is_vlan, protocol,
+        tcp_flag,
+    },
+};
+
+/// Ends the packet's way, or says which stage it goes on to.
+#[inline]
+pub fn enter<P: Packet, T: Tables>(packet: &mut P, tables: &T, now: u32) -> Verdict {
+    let verdict = by_family(packet, tables, now);
+    if verdict.is_final() {
+        tables.count(&verdict, packet.length());
+    }
+    verdict
+}
+
+#[inline]
+fn by_family<P: Packet, T: Tables>(packet: &mut P, tables: &T, now: u32) -> Verdict {
+    // Nothing shorter has ports.
+    let Some(frame) = packet.header::<PlainV4>(0) else { return TRACK };
+    let ether_type = u16::from_be(field!(load16(&frame.ethernet), Ethernet, ether_type));
+    if is_vlan(ether_type) || packet.tagged_outside() {
+        return TRACK;
+    }
+    match ether_type {
+        ETHERTYPE_IPV4 => plain::<PlainV4, P, T>(packet, tables, now),
+        ETHERTYPE_IPV6 => plain::<PlainV6, P, T>(packet, tables, now),
+        _ => Verdict::ended(Reason::NotIp),
+    }
+}
+
+const TRACK: Verdict = Verdict::goes_on(Action::Track);
+
+/// A packet of the plainest shape. Every early end is a return: a decision exists only where
+/// there is one, or the compiler would fill it with zeros on the way of every packet.
+#[inline]
+fn plain<F: Plain, P: Packet, T: Tables>(packet: &mut P, tables: &T, now: u32) -> Verdict {
+    let Some(frame) = packet.header::<F>(0) else { return TRACK };
+    let Some(headers) = frame.headers(packet) else { return TRACK };
+    if !tables.port_in_use(headers.protocol, headers.source_port, headers.destination_port) {
+        return Verdict::ended(Reason::NotService);
+    }
+    let key = frame.key(&headers);
+    let Some(settings) = tables.settings() else { return TRACK };
+    let Some(entry) = tables.established(&key) else {
+        if !opens(headers.protocol, headers.tcp_flags) {
+            return TRACK;
+        }
+        tables.hand_over(headers);
+        return Verdict::goes_on(Action::Open);
+    };
+    let idle = idle(now, entry.last_seen);
+    if !is_plain(&headers, &entry, settings, idle) {
+        return TRACK;
+    }
+    let (flow, ingress) = (key.widen(), packet.ingress());
+    let decision = if entry.kind == conn_kind::REPLY {
+        reply::back(ingress, &headers, &flow, &entry, (entry.address, entry.port))
+    } else {
+        let Some(backend) = tables.backend(entry.backend) else { return TRACK };
+        // Replies take the way that the client's packets come.
+        let macs = frame.ethernet().macs().swapped();
+        let same_client = ingress == entry.client_ifindex && macs == entry.client_macs();
+        if !forward::keeps(backend, &entry) || !same_client {
+            return TRACK;
+        }
+        forward::towards(ingress, &headers, flow.source().0, &entry, backend)
+    };
+    touch(&entry, now, idle);
+    let Some(frame) = packet.header_mut::<F>(0) else { return TRACK };
+    let delta = frame.rewrite(&decision.rewrite(&headers));
+    match packet.update_checksum(&headers, delta) {
+        Some(()) => decision.verdict,
+        None => decision.failed(),
+    }
+}
+
+/// One write a tick at most: other CPUs read the same cache line.
+#[inline]
+fn touch(entry: &SharedConn, now: u32, idle: u32) {
+    if idle != 0 {
+        entry.touch(now);
+    }
+}
+
+/// Whether a packet neither changes the state of its flow nor meets one that has ended.
+#[inline]
+fn is_plain(headers: &Headers, entry: &Conn, settings: &Settings, idle: u32) -> bool {
+    const TURNS: u8 = tcp_flag::SYN | tcp_flag::FIN | tcp_flag::RST;
+    let limit = if headers.protocol == protocol::TCP {
+        settings.tcp_established_ticks
+    } else {
+        settings.udp_established_ticks
+    };
+    entry.state == conn_state::ESTABLISHED
+        && entry.flags == 0
+        && headers.tcp_flags & TURNS == 0
+        && headers.hop_limit > 1
+        && idle <= limit
+}

@@ -1,0 +1,147 @@
+//! The second stage: packets that change the state of their flow, of flows that are not
+//! established, and all that look unusual.
+
+use super::{
+    Flow, conntrack,
+    conntrack::Found,
+    flow_key::hairpin,
+    forward, parse, reply,
+    rewrite::{Decision, perform},
+    verdict::{Action, Reason, Verdict},
+    workspace::{Draft, Workspace},
+};
+use crate::{
+    abi::{
+        backend::{Backend, backend_state},
+        flow::{Conn, SharedConn, conn_flag, conn_kind, conn_state},
+    },
+    packet::{Headers, Packet},
+    tables::{Stage, Tables},
+    wire::protocol,
+};
+
+/// Ends the packet's way, or finds that its flow has yet to be opened.
+#[inline]
+pub fn track<P: Packet, T: Tables>(packet: &mut P, tables: &T, now: u32) -> Verdict {
+    let verdict = match parse::parse(packet) {
+        Err(reason) => Verdict::ended(reason),
+        Ok(headers) => {
+            tables.hand_over(headers);
+            let headers = tables.handed_over();
+            let done =
+                tables.with_workspace(|work| match decide(packet, tables, &headers, now, work) {
+                    Ok(()) => perform(packet, &headers, &work.decision),
+                    Err(verdict) => verdict,
+                });
+            done.unwrap_or(Verdict::ended(Reason::TableFault))
+        }
+    };
+    if verdict.is_final() {
+        tables.count(&verdict, packet.length());
+    }
+    verdict
+}
+
+/// The flow table knows what to do, or there is no flow. Where the packet is not sent on, what
+/// becomes of it is the error.
+#[inline]
+fn decide<P: Packet, T: Tables>(
+    packet: &P,
+    tables: &T,
+    headers: &Headers,
+    now: u32,
+    work: &mut Workspace,
+) -> Result<(), Verdict> {
+    if !tables.port_in_use(headers.protocol, headers.source_port, headers.destination_port) {
+        return Err(Verdict::ended(Reason::NotService));
+    }
+    let Some(settings) = tables.settings() else { return Err(Verdict::ended(Reason::TableFault)) };
+    let Workspace { key, draft, decision, .. } = work;
+    if key.read(packet, headers).is_none() {
+        return Err(Verdict::ended(Reason::Malformed));
+    }
+    let flow = Flow { key, settings, now, tcp_flags: headers.tcp_flags };
+    match conntrack::find(tables, &flow) {
+        Found::Forward(entry, stage) => {
+            known(packet, tables, headers, &flow, (&entry, stage), (draft, decision))
+        }
+        Found::Reply(entry, stage, vip) => {
+            turn(tables, &flow, (&entry, stage), conn_kind::REPLY);
+            *decision = reply::back(packet.ingress(), headers, flow.key, &entry, vip);
+            Ok(())
+        }
+        Found::Stale => Err(Verdict::ended(Reason::StaleReply)),
+        Found::Nothing => Err(Verdict::goes_on(Action::Open)),
+    }
+}
+
+/// A client's packet of a recorded flow.
+#[inline]
+fn known<P: Packet, T: Tables>(
+    packet: &P,
+    tables: &T,
+    headers: &Headers,
+    flow: &Flow<'_>,
+    (entry, stage): (&SharedConn, Stage),
+    (draft, decision): (&mut Draft, &mut Decision),
+) -> Result<(), Verdict> {
+    // A SYN on a flow that has begun to close: the client uses its port again.
+    let used_again = flow.opens() && entry.state > conn_state::ESTABLISHED;
+    let backend = if used_again { None } else { still_there(tables, flow, entry, stage) };
+    let Some(backend) = backend else {
+        let gone = Verdict::about(Reason::BackendGone, entry.service, entry.backend);
+        conntrack::end(tables, flow, entry, stage);
+        return Err(if flow.opens() { Verdict::goes_on(Action::Open) } else { gone });
+    };
+    let Some(client) = conntrack::client(packet, headers) else {
+        return Err(Verdict::ended(Reason::Malformed));
+    };
+    if client.ifindex != entry.client_ifindex || client.macs != entry.client_macs() {
+        conntrack::set_client(tables, flow, entry, stage, &client);
+    }
+    let turned = entry.flags & conn_flag::HAIRPIN != 0;
+    let source =
+        if turned { hairpin(flow.settings, flow.key.is_v6()) } else { flow.key.source().0 };
+    *decision = forward::towards(packet.ingress(), headers, source, entry, backend);
+    if stage == Stage::Embryo && !flow.opens() && entry.state != conn_state::CLOSED {
+        conntrack::promote(tables, flow, entry, draft);
+    } else {
+        turn(tables, flow, (entry, stage), conn_kind::FORWARD);
+    }
+    Ok(())
+}
+
+/// The backend of a recorded flow, unless the flow has lost it.
+#[inline]
+fn still_there<'t, T: Tables>(
+    tables: &'t T,
+    flow: &Flow<'_>,
+    entry: &Conn,
+    stage: Stage,
+) -> Option<&'t Backend> {
+    let backend = tables.backend(entry.backend)?;
+    let state = backend.state;
+    let gone = state == backend_state::ABSENT || backend.generation != entry.generation;
+    // What can still choose again moves on where staying has no future: a handshake with a
+    // backend that takes no new flows, datagrams to one that does not answer its probes.
+    let moves = flow.opens()
+        && match stage {
+            Stage::Embryo => state != backend_state::UP,
+            Stage::Conn => flow.protocol() == protocol::UDP && state == backend_state::DOWN,
+        };
+    if gone || moves { None } else { Some(backend) }
+}
+
+/// The first answer establishes a UDP flow; FIN and RST end a TCP flow.
+#[inline]
+fn turn<T: Tables>(tables: &T, flow: &Flow<'_>, (entry, stage): (&SharedConn, Stage), kind: u8) {
+    let answered = flow.protocol() == protocol::UDP && kind == conn_kind::REPLY;
+    let state = if answered {
+        conn_state::ESTABLISHED
+    } else {
+        conntrack::next_state(entry.state, kind, flow.tcp_flags)
+    };
+    if state != entry.state {
+        conntrack::set_state(tables, flow, entry, stage, state);
+    }
+}
