@@ -10,7 +10,7 @@ mod layout;
 mod maps;
 
 use aya_ebpf::{
-    bindings::xdp_action::{XDP_DROP, XDP_TX},
+    bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX},
     macros::{classifier, xdp},
     programs::{TcContext, XdpContext},
 };
@@ -42,6 +42,12 @@ pub fn drive_tc(context: TcContext) -> i32 {
 #[xdp]
 pub fn stub(_context: XdpContext) -> u32 {
     XDP_TX
+}
+
+/// Lets the network stack have the frame.
+#[xdp]
+pub fn pass(_context: XdpContext) -> u32 {
+    XDP_PASS
 }
 
 #[classifier]

@@ -39,6 +39,9 @@ pub(crate) struct Options {
     /// The object under test
     #[arg(long, value_name = "FILE", default_value = crate::OBJECT)]
     object: PathBuf,
+    /// The object with the generator of frames
+    #[arg(long, value_name = "FILE", default_value = crate::FLOORS)]
+    floors: PathBuf,
 }
 
 /// The way packets go.
@@ -126,7 +129,7 @@ type Samples = BTreeMap<(Metric, Kind), Vec<f64>>;
 #[derive(Clone, Copy)]
 struct Size {
     seconds: u32,
-    datagrams: usize,
+    datagrams: u32,
     answers: usize,
 }
 
@@ -135,7 +138,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         server::forget(&namespace)?;
     }
     let quick = Size { seconds: 1, datagrams: 200_000, answers: 3_000 };
-    let full = Size { seconds: 3, datagrams: 600_000, answers: 10_000 };
+    let full = Size { seconds: 3, datagrams: 1_000_000, answers: 10_000 };
     let (rounds, size) = if options.quick { (2, quick) } else { (options.rounds.max(1), full) };
     let meter = Meter::new()?;
     let mut shuffle = Shuffle::new(options.seed);
@@ -168,7 +171,7 @@ fn measure_round(
                 continue;
             }
             plane.fresh_source(sources.next().context("too many runs")?)?;
-            for (metric, value) in measure(task, plane, meter, size)? {
+            for (metric, value) in measure(options, task, plane, meter, size)? {
                 samples.entry((metric, plane.kind)).or_default().push(value);
             }
             plane.check()?;
@@ -177,10 +180,17 @@ fn measure_round(
     Ok(())
 }
 
-fn measure(task: Task, plane: &Plane, meter: &Meter, size: Size) -> Result<Vec<(Metric, f64)>> {
+fn measure(
+    options: &Options,
+    task: Task,
+    plane: &Plane,
+    meter: &Meter,
+    size: Size,
+) -> Result<Vec<(Metric, f64)>> {
     match task {
         Task::Datagrams => {
-            Ok(vec![(Metric::DatagramCpu, udp::cpu_us(plane, meter, size.datagrams)?)])
+            let cpu = udp::cpu_us(plane, meter, &options.floors, size.datagrams)?;
+            Ok(vec![(Metric::DatagramCpu, cpu)])
         }
         Task::KeepAlive => requests(plane, meter, Connections::Kept, size.seconds),
         Task::OneEach => requests(plane, meter, Connections::OneEach, size.seconds),

@@ -1,132 +1,101 @@
-//! Datagrams: one thread sends a batch into the client's namespace and takes it out of the
-//! backends' sockets before the next. The kernel delivers in the sender's own context, so the
-//! thread's CPU time is the price of the whole path, and nobody is woken up.
+//! Datagrams: the kernel makes frames and hands them to the balancer's uplink as a driver would; a
+//! rule at the backends' links counts and drops them. All of it happens in one thread's context, so
+//! that the thread's CPU time is the price of the way between.
 
 use std::{
-    io,
-    mem::zeroed,
-    net::{SocketAddr, UdpSocket},
-    os::fd::AsRawFd as _,
-    thread,
-    time::Duration,
+    io, io::Write as _, net::SocketAddr, path::Path, process::Stdio, thread, time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
+use lb_userspace::lab::{LB_MAC, Netns, UPLINK};
+use nix::net::if_::if_nametoindex;
 
 use super::{
     cpu::Meter,
     plane::{DATAGRAMS, Plane},
 };
+use crate::program::{
+    frame::{Flows, Packet},
+    layout,
+    rig::Rig,
+};
 
-/// Flows at a time.
-const FLOWS: usize = 64;
-/// Datagrams of a batch, all of one flow: less than a socket's buffer holds.
-const BATCH: u32 = 32;
-const PAYLOAD: usize = 64;
+/// Flows at a time, by addresses of 198.18.2.0/24, which are the client's.
+const FLOWS: Flows = Flows::Among(0x0210, 64);
 
-/// Microseconds of CPU a datagram, over about `count` of them.
-pub(crate) fn cpu_us(plane: &Plane, meter: &Meter, count: usize) -> Result<f64> {
-    let mut receivers = Vec::new();
-    for backend in plane.lab.backends() {
-        let address = SocketAddr::from((backend.v4, DATAGRAMS.backend_port));
-        receivers.push(backend.netns.in_netns(|| receiver(address))??);
-    }
-    let targets = plane.targets(DATAGRAMS);
-    let sockets = plane.lab.client().in_netns(|| senders(&targets))??;
-    let (mut out, mut into) = (Batch::new(), Batch::new());
-    // The first datagrams wait for neighbours to be found.
-    for socket in &sockets {
-        out.send(socket)?;
-    }
-    thread::sleep(Duration::from_millis(100));
-    drain(&receivers, &mut into)?;
-    let (cpu, deferred) = (thread_seconds()?, meter.deferred()?);
-    let (mut sent, mut arrived) = (0, 0);
-    for socket in sockets.iter().cycle().take(count / BATCH as usize) {
-        sent += out.send(socket)?;
-        arrived += drain(&receivers, &mut into)?;
-    }
-    let seconds = thread_seconds()? - cpu + meter.deferred()? - deferred;
+/// Microseconds of CPU a datagram, over `count` of them.
+pub(crate) fn cpu_us(plane: &Plane, meter: &Meter, floors: &Path, count: u32) -> Result<f64> {
+    let sinks: Vec<Sink<'_>> = plane
+        .lab
+        .backends()
+        .iter()
+        .map(|backend| Sink::new(&backend.netns))
+        .collect::<Result<_>>()?;
+    let target = *plane.targets(DATAGRAMS).first().context("no target")?;
+    let seconds = plane.lab.lb().in_netns(|| send(meter, floors, target, count))??;
     // A softirq thread may have held the last ones back.
     thread::sleep(Duration::from_millis(20));
-    arrived += drain(&receivers, &mut into)?;
-    let lost = sent - arrived.min(sent);
-    ensure!(lost * 1_000 <= sent, "{:?}: {lost} of {sent} datagrams were lost", plane.kind);
-    #[expect(clippy::cast_precision_loss, reason = "millions at most")]
-    let each = seconds / arrived as f64;
-    Ok(each * 1e6)
+    let arrived = sinks.iter().map(Sink::count).sum::<Result<u64>>()?;
+    let lost = u64::from(count + WARM_UP).saturating_sub(arrived);
+    ensure!(lost * 1_000 <= u64::from(count), "{:?}: {lost} of {count} were lost", plane.kind);
+    Ok(seconds * 1e6 / f64::from(count))
 }
 
-fn receiver(address: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = UdpSocket::bind(address)?;
-    socket.set_nonblocking(true)?;
-    Ok(socket)
+/// Frames before the measured ones: they wait for neighbours to be found, and open the flows.
+const WARM_UP: u32 = 64;
+
+/// Seconds of CPU for `count` frames, in the balancer's namespace.
+fn send(meter: &Meter, floors: &Path, target: SocketAddr, count: u32) -> Result<f64> {
+    let uplink = if_nametoindex(UPLINK)?;
+    let mut rig = Rig::load(floors, 1, uplink)?;
+    let plan = addressed(Packet::udp(target).plan(FLOWS), LB_MAC.0);
+    rig.inject(plan, WARM_UP, uplink)?;
+    thread::sleep(Duration::from_millis(100));
+    let (cpu, deferred) = (thread_seconds()?, meter.deferred()?);
+    rig.inject(plan, count, uplink)?;
+    Ok(thread_seconds()? - cpu + meter.deferred()? - deferred)
 }
 
-fn senders(targets: &[SocketAddr]) -> io::Result<Vec<UdpSocket>> {
-    let one = |target: &SocketAddr| {
-        let socket = UdpSocket::bind("0.0.0.0:0")?;
-        socket.connect(target)?;
-        Ok(socket)
-    };
-    targets.iter().cycle().take(FLOWS).map(one).collect()
+/// The same frames to another MAC address.
+fn addressed(plan: layout::Plan, to: [u8; 6]) -> layout::Plan {
+    let mut start = plan.start.to_ne_bytes();
+    start[..6].copy_from_slice(&to);
+    layout::Plan { start: u64::from_ne_bytes(start), ..plan }
 }
 
-fn drain(receivers: &[UdpSocket], into: &mut Batch) -> Result<usize> {
-    let mut received = 0;
-    for receiver in receivers {
-        loop {
-            let count = into.receive(receiver)?;
-            received += count;
-            if count < BATCH as usize {
-                break;
-            }
-        }
-    }
-    Ok(received)
+/// Where a backend's datagrams end, before its stack sees them.
+struct Sink<'a> {
+    netns: &'a Netns,
 }
 
-/// The headers of a batch, which all name one buffer: nobody reads what is in it.
-struct Batch {
-    headers: Vec<libc::mmsghdr>,
-    // The headers point here.
-    _vector: Box<libc::iovec>,
-    _payload: Box<[u8; PAYLOAD]>,
-}
-
-impl Batch {
-    fn new() -> Self {
-        let mut payload = Box::new([0x57; PAYLOAD]);
-        let base = payload.as_mut_ptr().cast();
-        let mut vector = Box::new(libc::iovec { iov_base: base, iov_len: PAYLOAD });
-        // SAFETY: the type is made of integers and pointers, for which zero is a value.
-        let mut header: libc::mmsghdr = unsafe { zeroed() };
-        header.msg_hdr.msg_iov = &raw mut *vector;
-        header.msg_hdr.msg_iovlen = 1;
-        Self { headers: vec![header; BATCH as usize], _vector: vector, _payload: payload }
+impl<'a> Sink<'a> {
+    fn new(netns: &'a Netns) -> Result<Self> {
+        let rules = format!(
+            "table netdev sink {{ chain ingress {{ type filter hook ingress device eth0 priority 0; \
+             udp dport {} counter drop; }}; }}",
+            DATAGRAMS.backend_port
+        );
+        let mut child = netns.command("nft").args(["-f", "-"]).stdin(Stdio::piped()).spawn()?;
+        child.stdin.take().context("nft without input")?.write_all(rules.as_bytes())?;
+        ensure!(child.wait()?.success(), "nft refused the sink:\n{rules}");
+        Ok(Self { netns })
     }
 
-    /// Sends the whole batch.
-    fn send(&mut self, socket: &UdpSocket) -> Result<usize> {
-        let (fd, headers) = (socket.as_raw_fd(), self.headers.as_mut_ptr());
-        // SAFETY: the headers, and what they point to, live as long as `self`.
-        let sent = unsafe { libc::sendmmsg(fd, headers, BATCH, 0) };
-        usize::try_from(sent).map_err(|_| io::Error::last_os_error()).context("sendmmsg")
+    /// Datagrams so far.
+    fn count(&self) -> Result<u64> {
+        let mut nft = self.netns.command("nft");
+        let output = nft.args(["list", "table", "netdev", "sink"]).output().context("nft")?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let words = text.split_whitespace().skip_while(|word| *word != "packets").nth(1);
+        words.and_then(|word| word.parse().ok()).with_context(|| format!("no counter in:\n{text}"))
     }
+}
 
-    /// Takes what is there, at most a batch.
-    fn receive(&mut self, socket: &UdpSocket) -> Result<usize> {
-        let (fd, headers) = (socket.as_raw_fd(), self.headers.as_mut_ptr());
-        let (flags, forever) = (libc::MSG_DONTWAIT, std::ptr::null_mut());
-        // SAFETY: as above; the kernel writes into the headers and the one buffer.
-        let received = unsafe { libc::recvmmsg(fd, headers, BATCH, flags, forever) };
-        match usize::try_from(received) {
-            Ok(received) => Ok(received),
-            Err(_) => match io::Error::last_os_error() {
-                error if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
-                error => Err(error).context("recvmmsg"),
-            },
-        }
+impl Drop for Sink<'_> {
+    fn drop(&mut self) {
+        let mut nft = self.netns.command("nft");
+        // The namespace goes soon, and the rule with it.
+        let _ = nft.args(["delete", "table", "netdev", "sink"]).status();
     }
 }
 

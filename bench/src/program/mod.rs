@@ -1,9 +1,9 @@
 //! `weir-bench program`: what a packet costs in the kernel, beside what it costs at least.
 
 mod bed;
-mod frame;
-mod layout;
-mod rig;
+pub(crate) mod frame;
+pub(crate) mod layout;
+pub(crate) mod rig;
 mod rows;
 mod subject;
 mod subjects;

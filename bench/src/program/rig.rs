@@ -7,8 +7,8 @@ use aya::{
     Ebpf, EbpfLoader,
     maps::{Array, HashMap, Map, MapData, PerCpuArray, ProgramArray, xdp::DevMap},
     programs::{
-        Program, ProgramError, ProgramFd, SchedClassifier, TestRun, TestRunOptions, TestRunResult,
-        Xdp,
+        Program, ProgramError, ProgramFd, SchedClassifier, TestRun, TestRunAttrs, TestRunOptions,
+        TestRunResult, Xdp,
     },
 };
 
@@ -117,6 +117,36 @@ impl Rig {
         ensure!(driven == count, "the driver sent {driven} packets, not {count}");
         Ok(run)
     }
+}
+
+impl Rig {
+    /// Sends `count` frames into the network stack, as if they came in by `ifindex` of this
+    /// thread's network namespace.
+    pub(crate) fn inject(&mut self, plan: Plan, count: u32, ifindex: u32) -> Result<()> {
+        /// Frames that the stack gets at a time, as from a driver.
+        const BATCH: u32 = 64;
+        self.plan.set(0, plan, 0)?;
+        let pass = self.fd("pass")?;
+        self.xdp_target.set(0, &pass, 0)?;
+        let driver = self.ebpf.program("drive_xdp").context("no XDP driver")?;
+        let driver: &Xdp = driver.try_into()?;
+        let (input, context) = ([0; FRAME_LEN], xdp_md(ifindex));
+        let mut options = TestRunOptions::new();
+        options.data_in = Some(&input);
+        options.ctx_in = Some(&context);
+        options.repeat = count;
+        options.attrs = TestRunAttrs::new().xdp_live_frames(BATCH);
+        driver.test_run(options).context("the kernel refused live frames")?;
+        Ok(())
+    }
+}
+
+/// A `struct xdp_md` of a frame without metadata.
+fn xdp_md(ifindex: u32) -> [u8; 24] {
+    let mut context = [0; 24];
+    context[4..8].copy_from_slice(&(FRAME_LEN as u32).to_ne_bytes());
+    context[12..16].copy_from_slice(&ifindex.to_ne_bytes());
+    context
 }
 
 fn map<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Map> {

@@ -103,18 +103,18 @@ fn touch(entry: &SharedConn, now: u32, idle: u32) {
     }
 }
 
-/// Whether a packet neither changes the state of its flow nor meets one that has ended.
+/// Whether a packet neither changes the state of its flow nor meets one that has ended. Datagrams
+/// that nobody answers are a flow of their own kind: its first state is its only one.
 #[inline]
 fn is_plain(headers: &Headers, entry: &Conn, settings: &Settings, idle: u32) -> bool {
     const TURNS: u8 = tcp_flag::SYN | tcp_flag::FIN | tcp_flag::RST;
-    let limit = if headers.protocol == protocol::TCP {
-        settings.tcp_established_ticks
+    let established = entry.state == conn_state::ESTABLISHED;
+    let (stays, limit) = if headers.protocol == protocol::TCP {
+        (established && headers.tcp_flags & TURNS == 0, settings.tcp_established_ticks)
+    } else if established {
+        (true, settings.udp_established_ticks)
     } else {
-        settings.udp_established_ticks
+        (entry.kind == conn_kind::FORWARD, settings.udp_new_ticks)
     };
-    entry.state == conn_state::ESTABLISHED
-        && entry.flags == 0
-        && headers.tcp_flags & TURNS == 0
-        && headers.hop_limit > 1
-        && idle <= limit
+    stays && entry.flags == 0 && headers.hop_limit > 1 && idle <= limit
 }

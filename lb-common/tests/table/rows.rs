@@ -212,6 +212,13 @@ fn datagrams() -> Vec<Row> {
             link,
             to().sent(client, backend, TO_BACKEND),
         ),
+        goes(
+            "another before it is answered",
+            to(),
+            Reason::Forwarded,
+            link,
+            to().sent(client, backend, TO_BACKEND),
+        ),
         goes("its answer", from(), Reason::Replied, back, from().sent(vip, client, TO_CLIENT)),
         goes(
             "an empty datagram",

@@ -27,8 +27,8 @@ pub use self::{
     error::LabError,
     netns::Netns,
     plan::{
-        BACKENDS_MAX, BRIDGE, CLIENT_LINK, CLIENT_V4, CLIENT_V6, DOWNLINK, LB_V4, LB_V6, LabPlan,
-        Mac, Topology, UPLINK, vip_v4, vip_v6,
+        BACKENDS_MAX, BRIDGE, CLIENT_LINK, CLIENT_V4, CLIENT_V6, DOWNLINK, LB_MAC, LB_V4, LB_V6,
+        LabPlan, Mac, Topology, UPLINK, vip_v4, vip_v6,
     },
     stale::reap_stale,
     worker::Worker,

@@ -124,7 +124,8 @@ impl fmt::Display for Mac {
     }
 }
 
-pub(super) const LB_MAC: Mac = Mac::new(0, 1);
+/// The balancer on [`UPLINK`].
+pub const LB_MAC: Mac = Mac::new(0, 1);
 pub(super) const CLIENT_MAC: Mac = Mac::new(0, 2);
 pub(super) const GATEWAY_MAC: Mac = Mac::new(10, 1);
 pub(super) const SWITCH_MAC: Mac = Mac::new(12, 1);
