@@ -5,6 +5,7 @@
 mod table;
 
 use lb_common::{
+    abi::backend::{Backend, backend_state},
     packet::SlicePacket,
     pipeline::{
         enter, process, track,
@@ -14,8 +15,9 @@ use lb_common::{
 };
 use table::{
     Expected, compare,
+    frame::{tcp, udp},
     rows::rows,
-    world::{UPLINK, World},
+    world::{UPLINK, World, address},
 };
 
 fn tables(world: World) -> MemoryTables {
@@ -74,6 +76,42 @@ fn the_first_stage_decides_what_the_second_would() {
     assert!(shortcuts >= 8, "{shortcuts} rows are of established flows");
 }
 
+/// The destination of an IPv4 frame.
+fn destination(frame: &[u8]) -> [u8; 4] {
+    frame[30..34].try_into().unwrap()
+}
+
+#[test]
+fn a_backend_that_fails_its_probes_keeps_connections_and_loses_datagrams() {
+    const SPARE: u32 = 30;
+    let mut tables = tables_once();
+    let (client, old, new) = ("198.18.0.2:40100", [198, 18, 10, 2], [198, 18, 10, 9]);
+    let packets = || {
+        let datagram = udp(client, "198.18.1.1:53").build();
+        [
+            tcp(client, "198.18.1.1:80", "S").build(),
+            tcp(client, "198.18.1.1:80", "A").build(),
+            datagram,
+        ]
+    };
+    for mut packet in packets() {
+        assert_eq!(run(&tables, &mut packet).reason, Reason::Forwarded);
+        assert_eq!(destination(&packet), old);
+    }
+    for (service, backend) in [(1, 1), (3, 3)] {
+        let spare = SPARE + backend;
+        let copy = tables.backends[&backend];
+        tables.backends.insert(spare, Backend { address: address("198.18.10.9"), ..copy });
+        tables.backends.insert(backend, Backend { state: backend_state::DOWN, ..copy });
+        tables.pages.insert(service, vec![spare]);
+    }
+    let [_, mut data, mut datagram] = packets();
+    for (packet, goes_to) in [(&mut data, old), (&mut datagram, new)] {
+        assert_eq!(run(&tables, packet).reason, Reason::Forwarded);
+        assert_eq!(destination(packet), goes_to);
+    }
+}
+
 #[test]
 fn no_truncation_of_any_row_changes_anything_or_panics() {
     let tables = tables_once();
@@ -97,7 +135,6 @@ mod properties {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::table::frame::{tcp, udp};
 
     proptest! {
         #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]

@@ -197,8 +197,9 @@ impl State {
     /// The desired state.
     pub(super) fn desired(&self) -> Desired {
         let entry = |endpoint: Endpoint| {
-            let takes_new = self.backend_state(&endpoint) == BackendState::Up;
-            (endpoint, BackendEntry { takes_new, link: self.link(endpoint.address) })
+            let state = self.backend_state(&endpoint);
+            let (takes_new, is_down) = (state == BackendState::Up, state == BackendState::Down);
+            (endpoint, BackendEntry { takes_new, is_down, link: self.link(endpoint.address) })
         };
         Desired {
             generation: self.generation,

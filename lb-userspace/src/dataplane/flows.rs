@@ -45,18 +45,19 @@ impl Dataplane {
         list(&maps.embryos6, Stage::Embryo, &mut visit);
     }
 
-    /// Removes entries past their idle limit and what leads nowhere any longer, and sets the backends' open flows to what the table
+    /// Removes entries past their idle limit or of backends that are gone, and sets the backends' open flows to what the table
     /// says: counters that follow closings drift. Returns how many entries went.
     pub fn sweep(&mut self, settings: &Settings, now: u32) -> Result<u64, MapError> {
-        let mut open = BTreeMap::new();
         let maps = &mut self.maps;
-        let removed = sweep_map(&mut maps.conns4, Stage::Conn, settings, now, &mut open)?
-            + sweep_map(&mut maps.embryos4, Stage::Embryo, settings, now, &mut open)?
-            + sweep_map(&mut maps.conns6, Stage::Conn, settings, now, &mut open)?
-            + sweep_map(&mut maps.embryos6, Stage::Embryo, settings, now, &mut open)?;
+        let generations = maps.generations()?;
+        let mut sweep = Sweep { settings, now, open: BTreeMap::new(), generations: &generations };
+        let removed = sweep.map(&mut maps.conns4, Stage::Conn)?
+            + sweep.map(&mut maps.embryos4, Stage::Embryo)?
+            + sweep.map(&mut maps.conns6, Stage::Conn)?
+            + sweep.map(&mut maps.embryos6, Stage::Embryo)?;
+        let open = sweep.open;
         maps.sweep_origins()?;
-        let known: Vec<u32> = maps.backends_in_use()?;
-        for id in known {
+        for id in generations.into_keys() {
             let flows = open.get(&id).copied().unwrap_or(0);
             maps.load.set(id, BackendLoad { flows }, 0).map_err(kernel::error("BACKEND_LOAD"))?;
         }
@@ -83,27 +84,43 @@ fn list<K: FamilyKey + aya::Pod>(
     }
 }
 
-fn sweep_map<K: FamilyKey + aya::Pod>(
-    map: &mut HashMap<MapData, K, Conn>,
-    stage: Stage,
-    settings: &Settings,
+/// One pass over the tables.
+struct Sweep<'a> {
+    settings: &'a Settings,
     now: u32,
-    open: &mut BTreeMap<u32, u64>,
-) -> Result<u64, MapError> {
-    let mut expired = Vec::new();
-    for (key, conn) in map.iter().flatten() {
-        let protocol = key.widen().protocol();
-        if idle(now, conn.last_seen) > idle_limit(settings, protocol, stage, conn.state) {
-            expired.push(key);
-        } else if conn.kind == conn_kind::FORWARD && conn.state != conn_state::CLOSED {
-            *open.entry(conn.backend).or_default() += 1;
+    /// Backends that are there, and which use of their ids it is.
+    generations: &'a BTreeMap<u32, u32>,
+    /// Open flows by backend.
+    open: BTreeMap<u32, u64>,
+}
+
+impl Sweep<'_> {
+    /// Removes what has ended from one table; returns how many entries went.
+    fn map<K: FamilyKey + aya::Pod>(
+        &mut self,
+        map: &mut HashMap<MapData, K, Conn>,
+        stage: Stage,
+    ) -> Result<u64, MapError> {
+        let mut ended = Vec::new();
+        for (key, conn) in map.iter().flatten() {
+            if self.has_ended(key.widen().protocol(), stage, &conn) {
+                ended.push(key);
+            } else if conn.kind == conn_kind::FORWARD && conn.state != conn_state::CLOSED {
+                *self.open.entry(conn.backend).or_default() += 1;
+            }
         }
-    }
-    for key in &expired {
-        match map.remove(key) {
-            Ok(()) => {}
-            Err(error) => kernel::gone("CONNS", Err(error))?,
+        for key in &ended {
+            match map.remove(key) {
+                Ok(()) => {}
+                Err(error) => kernel::gone("CONNS", Err(error))?,
+            }
         }
+        Ok(ended.len() as u64)
     }
-    Ok(expired.len() as u64)
+
+    fn has_ended(&self, protocol: u8, stage: Stage, conn: &Conn) -> bool {
+        let limit = idle_limit(self.settings, protocol, stage, conn.state);
+        idle(self.now, conn.last_seen) > limit
+            || self.generations.get(&conn.backend) != Some(&conn.generation)
+    }
 }

@@ -114,6 +114,7 @@ impl fmt::Display for BackendText<'_> {
             backend_state::ABSENT => return write!(f, "absent, generation {generation}"),
             backend_state::UP => "up",
             backend_state::CLOSED => "closed",
+            backend_state::DOWN => "down",
             _ => "unknown state",
         };
         let place = place(self.0.address, u16::from_be(self.0.port), None);

@@ -1,8 +1,10 @@
 //! The real maps.
 
+use std::collections::BTreeMap;
+
 use aya::{
     Ebpf,
-    maps::{Array, HashMap, LpmTrie, MapData, PerCpuArray, lpm_trie::Key},
+    maps::{Array, HashMap, LpmTrie, MapData, PerCpuArray, PerCpuValues, lpm_trie::Key},
 };
 use lb_common::abi::{
     backend::{Backend, BackendLoad, backend_state},
@@ -122,15 +124,29 @@ impl KernelMaps {
         Ok(self.cursors.get(&service, 0).map_err(error("CURSORS"))?.turns)
     }
 
-    /// Ids of all backends that are not absent.
-    pub(crate) fn backends_in_use(&self) -> Result<Vec<u32>, MapError> {
-        let mut ids = Vec::new();
+    /// The generations of all backends that are not absent, by id.
+    pub(crate) fn generations(&self) -> Result<BTreeMap<u32, u32>, MapError> {
+        let mut generations = BTreeMap::new();
         for (id, backend) in (0..).zip(self.backends.iter()) {
-            if backend.map_err(error("BACKENDS"))?.state != backend_state::ABSENT {
-                ids.push(id);
+            let backend = backend.map_err(error("BACKENDS"))?;
+            if backend.state != backend_state::ABSENT {
+                generations.insert(id, backend.generation);
             }
         }
-        Ok(ids)
+        Ok(generations)
+    }
+
+    /// Replaces a backend. Another generation is another backend, whose counters begin at zero.
+    fn write_backend(&mut self, id: u32, value: &Backend) -> Result<(), MapError> {
+        let old = self.backends.get(&id, 0).map_err(error("BACKENDS"))?;
+        if value.state != backend_state::ABSENT && old.generation != value.generation {
+            self.load.set(id, BackendLoad::default(), 0).map_err(error("BACKEND_LOAD"))?;
+            let cpus = self.backend_stats.get(&id, 0).map_err(error("BACKEND_STATS"))?.len();
+            let zeros = PerCpuValues::try_from(vec![Traffic::default(); cpus])
+                .map_err(|source| MapError::Kernel { map: "BACKEND_STATS", source })?;
+            self.backend_stats.set(id, zeros, 0).map_err(error("BACKEND_STATS"))?;
+        }
+        self.backends.set(id, value, 0).map_err(error("BACKENDS"))
     }
 
     /// Forgets where backends' handshakes lead back to if no service listens there any longer.
@@ -183,9 +199,7 @@ impl LbMaps for KernelMaps {
             Write::Ports { index, set } => {
                 self.ports.set(*index, set.as_ref(), 0).map_err(error("PORTS"))
             }
-            Write::Backend { id, value } => {
-                self.backends.set(*id, value, 0).map_err(error("BACKENDS"))
-            }
+            Write::Backend { id, value } => self.write_backend(*id, value),
             Write::Page { index, page } => {
                 self.pages.set(*index, page.as_ref(), 0).map_err(error("PAGES"))
             }

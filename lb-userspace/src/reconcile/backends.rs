@@ -53,7 +53,7 @@ fn value(endpoint: &Endpoint, place: Assigned, entry: &BackendEntry, capacity: u
     Backend {
         address: endpoint.address.into(),
         port: endpoint.port.to_be(),
-        state: if entry.takes_new { backend_state::UP } else { backend_state::CLOSED },
+        state: state(entry),
         way: entry.link.way,
         generation: place.generation,
         capacity,
@@ -61,6 +61,14 @@ fn value(endpoint: &Endpoint, place: Assigned, entry: &BackendEntry, capacity: u
         dst_mac: entry.link.dst_mac,
         src_mac: entry.link.src_mac,
         protocol: u32::from(endpoint.protocol.number()),
+    }
+}
+
+const fn state(entry: &BackendEntry) -> u8 {
+    match (entry.takes_new, entry.is_down) {
+        (_, true) => backend_state::DOWN,
+        (true, false) => backend_state::UP,
+        (false, false) => backend_state::CLOSED,
     }
 }
 
@@ -108,8 +116,12 @@ fn why_changed(
         return format!("backend {endpoint} is new: id {id}, generation {generation}");
     };
     if old.state != new.state {
-        let what = if new.state == backend_state::UP { "takes" } else { "takes no" };
-        return format!("backend {endpoint} {what} new flows");
+        let what = match new.state {
+            backend_state::UP => "takes new flows",
+            backend_state::DOWN => "fails its probes: takes no new flows",
+            _ => "takes no new flows",
+        };
+        return format!("backend {endpoint} {what}");
     }
     if old.capacity != new.capacity {
         return format!("backend {endpoint}: capacity {} -> {}", old.capacity, new.capacity);

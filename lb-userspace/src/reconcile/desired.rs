@@ -51,6 +51,9 @@ pub struct DesiredBackend {
 pub struct BackendEntry {
     /// Whether it is healthy and not drained.
     pub takes_new: bool,
+    /// Whether it fails its probes: then its datagram flows choose again, which have no other way
+    /// to find out.
+    pub is_down: bool,
     /// How packets reach it.
     pub link: Link,
 }

@@ -103,7 +103,10 @@ fn desired(event: &Event, generation: u32) -> Desired {
     let backends = named.map(|backend| {
         let index = endpoints.iter().position(|e| *e == backend.endpoint).unwrap();
         let link = Link { ifindex: event.interface, ..Link::default() };
-        (backend.endpoint, BackendEntry { takes_new: event.healthy >> index & 1 == 1, link })
+        (
+            backend.endpoint,
+            BackendEntry { takes_new: event.healthy >> index & 1 == 1, is_down: false, link },
+        )
     });
     let backends = backends.collect();
     Desired { generation, services, backends, ..Desired::default() }

@@ -26,9 +26,11 @@ pub(crate) fn perform(world: &mut World, line: &str) {
         ["service", name, rest @ ..] => put(world, service(name, rest)),
         ["remove", name] => world.desired.services.retain(|s| s.name.as_str() != *name),
         ["down", endpoint] => {
-            change(world, endpoint, |entry| entry.takes_new = false);
+            change(world, endpoint, |entry| (entry.takes_new, entry.is_down) = (false, true));
         }
-        ["up", endpoint] => change(world, endpoint, |entry| entry.takes_new = true),
+        ["up", endpoint] => {
+            change(world, endpoint, |entry| (entry.takes_new, entry.is_down) = (true, false));
+        }
         ["link", endpoint, ifindex] => change(world, endpoint, |entry| {
             let (dst_mac, src_mac) = ([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]);
             entry.link =
