@@ -95,7 +95,7 @@ impl Drop for Sink<'_> {
     fn drop(&mut self) {
         let mut nft = self.netns.command("nft");
         // The namespace goes soon, and the rule with it.
-        let _ = nft.args(["delete", "table", "netdev", "sink"]).status();
+        drop(nft.args(["delete", "table", "netdev", "sink"]).status());
     }
 }
 

@@ -143,8 +143,10 @@ impl Rig {
 
 /// A `struct xdp_md` of a frame without metadata.
 fn xdp_md(ifindex: u32) -> [u8; 24] {
+    #[expect(clippy::cast_possible_truncation, reason = "a frame is short")]
+    const DATA_END: u32 = FRAME_LEN as u32;
     let mut context = [0; 24];
-    context[4..8].copy_from_slice(&(FRAME_LEN as u32).to_ne_bytes());
+    context[4..8].copy_from_slice(&DATA_END.to_ne_bytes());
     context[12..16].copy_from_slice(&ifindex.to_ne_bytes());
     context
 }
