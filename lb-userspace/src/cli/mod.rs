@@ -3,7 +3,6 @@
 mod arguments;
 mod help;
 pub mod output;
-pub mod privilege;
 pub mod table;
 pub mod units;
 
