@@ -78,4 +78,4 @@ fn panic(_info: &core::panic::PanicInfo) -> ! {
 /// The helpers in use are for programs under the GPL.
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
-static LICENSE: [u8; 4] = *b"GPL\0";
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
