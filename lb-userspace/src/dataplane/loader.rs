@@ -9,7 +9,11 @@ use aya::{
 };
 use lb_common::maps::stage;
 
-use super::{attach::Attachments, host, pins::Pins};
+use super::{
+    attach::Attachments,
+    host,
+    pins::{Lock, Pins},
+};
 use crate::{
     maps::{MapError, kernel, kernel::KernelMaps},
     model::Limits,
@@ -39,6 +43,18 @@ pub enum LoadError {
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// Another daemon is at work.
+    #[error(
+        "another daemon{} balances in this network namespace and holds {}: stop it first",
+        holder.map_or_else(String::new, |pid| format!(" (pid {pid})")),
+        path.display()
+    )]
+    Held {
+        /// The pins.
+        path: PathBuf,
+        /// Its process.
+        holder: Option<u32>,
     },
     /// A pinned map does not fit.
     #[error(
@@ -88,6 +104,7 @@ pub struct Dataplane {
     /// The control maps.
     pub maps: KernelMaps,
     pub(super) pins: Option<Pins>,
+    _lock: Option<Lock>,
     pub(super) attachments: Attachments,
 }
 
@@ -98,34 +115,50 @@ fn object() -> Result<&'static [u8], LoadError> {
 }
 
 impl Dataplane {
-    /// Loads programs and maps, adopting the maps that an earlier daemon pinned.
+    /// Loads programs and maps, adopting the maps that an earlier daemon pinned. A failure leaves
+    /// the BPF filesystem as it was.
     pub fn load(options: &LoadOptions) -> Result<Self, LoadError> {
         let object = object()?;
         host::check()?;
-        let pins = options.bpffs.as_deref().map(Pins::new);
-        let sizes = sizes(&options.limits);
-        if let (Some(pins), Some(bpffs)) = (&pins, &options.bpffs) {
-            host::check_bpffs(bpffs)?;
-            pins.check_maps(|name| sizes.iter().find(|(map, _)| *map == name).map(|(_, n)| *n))?;
-            pins.create().map_err(|source| LoadError::Pin { path: bpffs.clone(), source })?;
+        let Some(bpffs) = &options.bpffs else { return Self::load_object(object, options, None) };
+        host::check_bpffs(bpffs)?;
+        let failed = |source| LoadError::Pin { path: bpffs.clone(), source };
+        let pins = Pins::new(bpffs).map_err(failed)?;
+        let adopted = pins.root().exists();
+        pins.create().map_err(failed)?;
+        let lock = pins.lock()?;
+        let loaded = Self::load_object(object, options, Some((pins.clone(), lock)));
+        if loaded.is_err() && !adopted {
+            pins.remove().map_err(failed)?;
         }
+        loaded
+    }
+
+    fn load_object(
+        object: &[u8],
+        options: &LoadOptions,
+        pins: Option<(Pins, Lock)>,
+    ) -> Result<Self, LoadError> {
+        let sizes = sizes(&options.limits);
         let trace = u8::from(options.trace);
         let mut loader = EbpfLoader::new();
         loader.override_global("TRACE_ON", &trace, true);
         for (map, entries) in &sizes {
             loader.map_max_entries(map, *entries);
         }
-        if let Some(pins) = &pins {
+        if let Some((pins, _)) = &pins {
+            pins.check_maps(|name| sizes.iter().find(|(map, _)| *map == name).map(|(_, n)| *n))?;
             for spec in lb_common::maps::MAPS {
                 loader.map_pin_path(spec.name, pins.map(spec.name));
             }
         }
         let mut ebpf = loader.load(object)?;
         load_programs(&mut ebpf)?;
-        let stages = STAGES.map(|stages| join(&mut ebpf, &stages));
-        let [xdp, tc] = stages;
+        let stages = [join(&mut ebpf, &XDP)?, join(&mut ebpf, &TC)?];
         let maps = KernelMaps::take(&mut ebpf)?;
-        Ok(Self { ebpf, _stages: [xdp?, tc?], maps, pins, attachments: Attachments::default() })
+        let (pins, lock) = pins.unzip();
+        let attachments = Attachments::default();
+        Ok(Self { ebpf, _stages: stages, maps, pins, _lock: lock, attachments })
     }
 
     /// What the programs cost.

@@ -1,30 +1,76 @@
 //! Where programs' links and maps are pinned, so that they outlive the daemon.
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
 use aya::{maps::MapInfo, programs::links::PinnedLink};
 use lb_common::{abi::ABI_VERSION, maps::MAPS};
+use nix::{
+    errno::Errno,
+    fcntl::{Flock, FlockArg},
+};
 
 use super::LoadError;
 
 /// Where a BPF filesystem is usually mounted.
 pub const BPFFS: &str = "/sys/fs/bpf";
 
-/// The directory of this layout's pins under a BPF filesystem.
+/// What the names of our directories begin with.
+const PREFIX: &str = "weir-v";
+
+/// Held by the daemon whose pins these are. The kernel lets go of it when the process ends,
+/// however it ends.
+pub type Lock = Flock<File>;
+
+/// The directory of a daemon's pins under a BPF filesystem.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pins {
     root: PathBuf,
 }
 
 impl Pins {
-    /// The pins under `bpffs`. The layout's version is part of the name: a loader never sees the
-    /// maps of another one.
+    /// The pins under `bpffs` of this thread's network namespace. The layout's version is part of
+    /// the name: a loader never sees the maps of another one. So is the namespace: interfaces of
+    /// two namespaces have the same indices.
+    pub fn new(bpffs: &Path) -> io::Result<Self> {
+        let namespace = fs::metadata("/proc/thread-self/ns/net")?.ino();
+        Ok(Self { root: bpffs.join(format!("{PREFIX}{ABI_VERSION}-{namespace}")) })
+    }
+
+    /// The pins under `bpffs` of all namespaces and layouts.
+    pub fn all(bpffs: &Path) -> io::Result<Vec<Self>> {
+        let mut all = Vec::new();
+        for entry in fs::read_dir(bpffs)? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with(PREFIX) {
+                all.push(Self { root: entry.path() });
+            }
+        }
+        Ok(all)
+    }
+
+    /// The directory.
     #[must_use]
-    pub fn new(bpffs: &Path) -> Self {
-        Self { root: bpffs.join(format!("weir-v{ABI_VERSION}")) }
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Makes sure that no other daemon uses the directory, which is there.
+    pub fn lock(&self) -> Result<Lock, LoadError> {
+        let failed = |source: io::Error| LoadError::Pin { path: self.root.clone(), source };
+        let directory = File::open(&self.root).map_err(failed)?;
+        let inode = directory.metadata().map_err(failed)?.ino();
+        Flock::lock(directory, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| {
+            if errno == Errno::EWOULDBLOCK {
+                LoadError::Held { path: self.root.clone(), holder: holder(inode) }
+            } else {
+                failed(errno.into())
+            }
+        })
     }
 
     /// The pin of a map.
@@ -96,6 +142,49 @@ impl Pins {
             }
         }
         Ok(removed)
+    }
+}
+
+/// The process that holds a lock on a file, as far as the kernel tells.
+fn holder(inode: u64) -> Option<u32> {
+    find_holder(&fs::read_to_string("/proc/locks").ok()?, inode)
+}
+
+/// Lines of `/proc/locks` are `1: FLOCK ADVISORY WRITE <pid> <major>:<minor>:<inode> 0 EOF`.
+fn find_holder(locks: &str, inode: u64) -> Option<u32> {
+    locks.lines().find_map(|line| {
+        let mut words = line.split_whitespace();
+        (words.nth(1)? == "FLOCK").then_some(())?;
+        let pid = words.nth(2)?.parse().ok()?;
+        let file = words.next()?;
+        (file.rsplit(':').next()?.parse() == Ok(inode)).then_some(pid)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_holder_of_a_lock_is_found_by_the_file() {
+        let locks = "1: POSIX  ADVISORY  WRITE 11 00:2a:77 0 EOF\n\
+                     2: FLOCK  ADVISORY  WRITE 22 00:2a:78 0 EOF\n\
+                     3: FLOCK  ADVISORY  WRITE 33 00:2a:77 0 EOF\n\
+                     3: -> FLOCK  ADVISORY  WRITE 44 00:2a:77 0 EOF\nnonsense";
+        assert_eq!(find_holder(locks, 77), Some(33));
+        assert_eq!(find_holder(locks, 78), Some(22));
+        assert_eq!(find_holder(locks, 79), None);
+    }
+
+    #[test]
+    fn a_directory_has_one_holder_at_a_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let pins = Pins { root: directory.path().to_owned() };
+        let first = pins.lock().unwrap();
+        let Err(LoadError::Held { holder, .. }) = pins.lock() else { panic!("locked twice") };
+        assert_eq!(holder, Some(std::process::id()));
+        drop(first);
+        pins.lock().unwrap();
     }
 }
 

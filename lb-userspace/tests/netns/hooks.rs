@@ -10,7 +10,7 @@ use lb_userspace::{
     model::{Attach, Interfaces, Policy},
 };
 
-use super::world::{World, plan};
+use super::world::{World, eventually, plan};
 
 #[test]
 fn remote_backends_are_reached_through_native_xdp() {
@@ -19,8 +19,10 @@ fn remote_backends_are_reached_through_native_xdp() {
     let world = World::with(plan, Attach::Xdp, Policy::RoundRobin, |_| {});
     let status: StatusReport = world.ask(&Request::Status);
     assert!(status.attach.iter().all(|attached| attached.hook == "xdp"), "{status:?}");
-    let backends: Vec<BackendReport> = world.ask(&Request::Backends);
-    assert!(backends.iter().all(|backend| backend.way == "link"), "{backends:?}");
+    eventually("all neighbours are found", || {
+        let backends: Vec<BackendReport> = world.ask(&Request::Backends);
+        backends.iter().all(|backend| backend.way == "link")
+    });
     let report = world.load(300);
     assert_eq!((report.answered(), report.failures()), (300, 0), "{report:?}");
 }

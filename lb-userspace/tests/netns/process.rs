@@ -70,9 +70,13 @@ impl Process {
     }
 
     fn start(&mut self) {
+        self.start_with(&self.path("bpf"));
+    }
+
+    fn start_with(&mut self, bpffs: &Path) {
         let mut command = self.world.lab.lb().command(env!("CARGO_BIN_EXE_weir"));
         command.arg("run").arg("--config").arg(self.path("weir.yaml"));
-        command.arg("--bpffs").arg(self.path("bpf"));
+        command.arg("--bpffs").arg(bpffs);
         let log = fs::File::options().create(true).append(true).open(self.path("log")).unwrap();
         self.child = Some(command.stderr(log).spawn().unwrap());
         eventually("the daemon answers", || self.weir(&["status"]).status.success());
@@ -206,6 +210,43 @@ fn detach_takes_off_what_a_dead_daemon_left() {
     let url = format!("http://{}/", vip_v4(1));
     assert!(!process.world.curl(&url).status.success());
     assert!(String::from_utf8_lossy(&weir().stdout).starts_with("nothing to detach"));
+}
+
+#[test]
+fn one_daemon_at_a_time_balances_in_a_namespace() {
+    let process = Process::new();
+    let holder = process.child.as_ref().unwrap().id();
+    let config = fs::read_to_string(process.path("weir.yaml")).unwrap();
+    let other = config.replace("weir.sock", "other.sock");
+    fs::write(process.path("other.yaml"), other).unwrap();
+    let bpffs = process.path("bpf");
+    let mut second = process.world.lab.lb().command(env!("CARGO_BIN_EXE_weir"));
+    second.arg("run").arg("--config").arg(process.path("other.yaml"));
+    let second = second.arg("--bpffs").arg(&bpffs).output().unwrap();
+    let mut detach = Command::new(env!("CARGO_BIN_EXE_weir"));
+    let detach = detach.arg("detach").arg("--bpffs").arg(&bpffs).output().unwrap();
+    for refused in [second, detach] {
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(1), "{said}");
+        assert!(said.contains(&format!("another daemon (pid {holder})")), "{said}");
+    }
+    clean(&load(&process, false, 200).finish().unwrap(), 200);
+}
+
+#[test]
+fn daemons_of_two_namespaces_share_a_bpf_filesystem() {
+    let first = Process::new();
+    let mut second = Process::new();
+    second.signal(Signal::SIGTERM);
+    let shared = first.path("bpf");
+    second.start_with(&shared);
+    assert_eq!(first.pins(), 2);
+    for process in [&first, &second] {
+        clean(&load(process, false, 200).finish().unwrap(), 200);
+    }
+    assert!(second.signal(Signal::SIGTERM).success());
+    assert_eq!(first.pins(), 1);
+    clean(&load(&first, false, 200).finish().unwrap(), 200);
 }
 
 #[test]
