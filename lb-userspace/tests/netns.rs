@@ -14,6 +14,7 @@
 mod netns {
     mod failures;
     mod hooks;
+    mod peers;
     mod policies;
     mod process;
     mod traffic;
