@@ -8,7 +8,7 @@ use crate::{cli::RunArgs, config, daemon};
 /// Runs the daemon until a signal ends it.
 pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     let options = daemon::Options {
-        config: config::load(&args.config)?,
+        config: config::load(&args.config)?.config,
         file: Some(args.config.clone()),
         bpffs: Some(args.bpffs.clone()),
     };

@@ -207,7 +207,7 @@ impl Daemon {
     async fn reload(&mut self) {
         let Some(file) = &self.file else { return };
         let error = match config::load(file) {
-            Ok(config) => match self.replace(config).await {
+            Ok(config) => match self.replace(config.config).await {
                 Ok(false) => return,
                 Ok(true) => None,
                 Err(error) => Some(format!("{error:#}")),
