@@ -3,7 +3,7 @@
 use std::{io::IsTerminal as _, process::ExitCode};
 
 use lb_userspace::{
-    cli::{Cli, Command, output},
+    cli::{Cli, Command, DockerCommand, output},
     commands, demo,
 };
 use tracing_subscriber::EnvFilter;
@@ -59,6 +59,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Undrain(args) => commands::drain::run_undrain(&args, out)?,
         Command::Weight(args) => commands::weight::run(&args, out)?,
         Command::Explain(args) => commands::explain::run(&args, out)?,
+        Command::Docker(DockerCommand::Ls(args)) => commands::docker::run(&args, out)?,
         Command::Simulate(args) => commands::simulate::run(&args, out)?,
         Command::Detach(args) => commands::detach::run(&args, out)?,
         Command::Completions { shell } => commands::completions::run(shell, out)?,

@@ -56,14 +56,11 @@ pub(super) fn admit(
         let room = config.services.len() + admitted.len() < to_usize(config.limits.services);
         let obstacle = obstacle(&service, &taken, &statics);
         let full = Refusal::NoRoom { what: "services", limit: config.limits.services };
-        match obstacle.or((!room).then_some(full)) {
-            Some(refusal) => {
-                refused.insert(service.name, refusal);
-            }
-            None => {
-                taken.add(&service);
-                admitted.push(service);
-            }
+        if let Some(refusal) = obstacle.or((!room).then_some(full)) {
+            refused.insert(service.name, refusal);
+        } else {
+            taken.add(&service);
+            admitted.push(service);
         }
     }
     (admitted, refused)

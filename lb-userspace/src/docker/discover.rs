@@ -202,7 +202,7 @@ impl Published {
                 service.backends.push(BackendSpec { endpoint: *endpoint, weight });
             }
             self.endpoints.insert(*endpoint);
-            let incarnation = format!("{}@{}", container.id, container.started);
+            let incarnation = container.incarnation();
             let provided = Provided { container: container.name.clone(), incarnation, held };
             self.backends.insert(*endpoint, provided);
         }

@@ -33,8 +33,18 @@ pub struct Inspected {
     pub mode: NetworkMode,
     /// The networks it is in, by name.
     pub networks: BTreeMap<String, Addresses>,
+    /// The signal that it is stopped with.
+    pub stop_signal: i32,
     /// The inode of its network namespace, where that can be seen.
     pub netns: Option<u64>,
+}
+
+impl Inspected {
+    /// Its id and its start.
+    #[must_use]
+    pub fn incarnation(&self) -> String {
+        format!("{}@{}", self.id, self.started)
+    }
 }
 
 /// What a container does.

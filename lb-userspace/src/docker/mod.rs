@@ -7,12 +7,19 @@
 mod candidate;
 mod define;
 mod discover;
+mod engine;
+mod follow;
 mod inspected;
 mod reach;
+mod read;
+mod report;
 mod verdict;
 
 pub use discover::{Discovered, Finding, Provided, services_of};
+pub use engine::EngineError;
+pub use follow::{Follower, Link, View, containers};
 pub use inspected::{Addresses, DockerHealth, Inspected, NetworkMode, State};
+pub use report::report;
 pub use verdict::{Held, Ignored, Refusal, Verdict};
 
 #[cfg(test)]
