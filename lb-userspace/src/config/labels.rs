@@ -240,84 +240,82 @@ mod tests {
         }
     }
 
+    /// Labels, and what is wrong with them.
+    const MISTAKES: &[(&[&str], &[&str])] = &[
+        (&["weir.enable=yes"], &["label weir.enable: `yes` is neither `true` nor `false`"]),
+        (&["weir.enable="], &["label weir.enable: `\"\"` is neither `true` nor `false`"]),
+        (
+            &["weir.prot=80"],
+            &["label weir.prot: there is no such label (did you mean `weir.port`?)"],
+        ),
+        (
+            &["weir.health.htp=/"],
+            &["label weir.health.htp: there is no such label (did you mean `weir.health.http`?)"],
+        ),
+        (
+            &["weir.port=http", "weir.weight=1001"],
+            &[
+                "label weir.port: `http` is not a port; ports run from 1 to 65535",
+                "label weir.weight: weight `1001` is not a whole number from 0 to 1000",
+            ],
+        ),
+        (&["weir.port=0"], &["label weir.port: `0` is not a port; ports run from 1 to 65535"]),
+        (
+            &["weir.service=Web"],
+            &[
+                "label weir.service: `Web` is not a name for a service (1 to 63 of `a-z 0-9 - _ .`, beginning with a letter or digit)",
+            ],
+        ),
+        (
+            &["weir.policy=maglv"],
+            &["label weir.policy: unknown policy `maglv` (did you mean `maglev`?)"],
+        ),
+        (
+            &["weir.listen=198.18.0.1"],
+            &["label weir.listen: `198.18.0.1` has no port (such as `198.18.0.1:80`)"],
+        ),
+        (
+            &["weir.listen=198.18.0.1:80,198.18.0.1:53/udp"],
+            &[
+                "label weir.listen: tcp and udp in one service (a service has one protocol; make a second service)",
+            ],
+        ),
+        (
+            &["weir.listen=198.18.0.1:80-90,198.18.0.1:85"],
+            &["label weir.listen: `198.18.0.1:85/tcp` overlaps `198.18.0.1:80-90/tcp`"],
+        ),
+        (
+            &["weir.sources=198.18.0.0/15,198.18.0.1"],
+            &["label weir.sources: `198.18.0.1` has no prefix length (`198.18.0.1/32`)"],
+        ),
+        (
+            &["weir.network=a b"],
+            &[
+                "label weir.network: `a b` is not the name of a Docker network (of `a-z A-Z 0-9 - _ .`, beginning with a letter or digit)",
+            ],
+        ),
+        (
+            &["weir.health.interval=2s"],
+            &[
+                "label weir.health.interval: this health check is neither `tcp` nor `http` (`tcp: true`, or `http: /path`)",
+            ],
+        ),
+        (
+            &["weir.health.tcp=true", "weir.health.interval=1s", "weir.health.timeout=2s"],
+            &["label weir.health.timeout: timeout 2s is longer than the interval, 1s"],
+        ),
+        (
+            &["weir.health.tcp=true", "weir.listen=198.18.0.1:53/udp"],
+            &[
+                "label weir.health.tcp: this health check needs a `port`: a UDP port cannot be probed (name one where every backend answers over TCP)",
+            ],
+        ),
+    ];
+
     #[test]
     fn every_mistake_names_its_label() {
-        for (words, expected) in [
-            (
-                &["weir.enable=yes"][..],
-                &["label weir.enable: `yes` is neither `true` nor `false`"][..],
-            ),
-            (&["weir.enable="], &["label weir.enable: `\"\"` is neither `true` nor `false`"]),
-            (
-                &["weir.prot=80"],
-                &["label weir.prot: there is no such label (did you mean `weir.port`?)"],
-            ),
-            (
-                &["weir.health.htp=/"],
-                &[
-                    "label weir.health.htp: there is no such label (did you mean `weir.health.http`?)",
-                ],
-            ),
-            (
-                &["weir.port=http", "weir.weight=1001"],
-                &[
-                    "label weir.port: `http` is not a port; ports run from 1 to 65535",
-                    "label weir.weight: weight `1001` is not a whole number from 0 to 1000",
-                ],
-            ),
-            (&["weir.port=0"], &["label weir.port: `0` is not a port; ports run from 1 to 65535"]),
-            (
-                &["weir.service=Web"],
-                &[
-                    "label weir.service: `Web` is not a name for a service (1 to 63 of `a-z 0-9 - _ .`, beginning with a letter or digit)",
-                ],
-            ),
-            (
-                &["weir.policy=maglv"],
-                &["label weir.policy: unknown policy `maglv` (did you mean `maglev`?)"],
-            ),
-            (
-                &["weir.listen=198.18.0.1"],
-                &["label weir.listen: `198.18.0.1` has no port (such as `198.18.0.1:80`)"],
-            ),
-            (
-                &["weir.listen=198.18.0.1:80,198.18.0.1:53/udp"],
-                &[
-                    "label weir.listen: tcp and udp in one service (a service has one protocol; make a second service)",
-                ],
-            ),
-            (
-                &["weir.listen=198.18.0.1:80-90,198.18.0.1:85"],
-                &["label weir.listen: `198.18.0.1:85/tcp` overlaps `198.18.0.1:80-90/tcp`"],
-            ),
-            (
-                &["weir.sources=198.18.0.0/15,198.18.0.1"],
-                &["label weir.sources: `198.18.0.1` has no prefix length (`198.18.0.1/32`)"],
-            ),
-            (
-                &["weir.network=a b"],
-                &[
-                    "label weir.network: `a b` is not the name of a Docker network (of `a-z A-Z 0-9 - _ .`, beginning with a letter or digit)",
-                ],
-            ),
-            (
-                &["weir.health.interval=2s"],
-                &[
-                    "label weir.health.interval: this health check is neither `tcp` nor `http` (`tcp: true`, or `http: /path`)",
-                ],
-            ),
-            (
-                &["weir.health.tcp=true", "weir.health.interval=1s", "weir.health.timeout=2s"],
-                &["label weir.health.timeout: timeout 2s is longer than the interval, 1s"],
-            ),
-            (
-                &["weir.health.tcp=true", "weir.listen=198.18.0.1:53/udp"],
-                &[
-                    "label weir.health.tcp: this health check needs a `port`: a UDP port cannot be probed (name one where every backend answers over TCP)",
-                ],
-            ),
-        ] {
-            assert_eq!(read(&labels(words)).unwrap_err(), expected, "{words:?}");
+        for (words, expected) in MISTAKES {
+            assert_eq!(read(&labels(words)).unwrap_err(), *expected, "{words:?}");
         }
     }
 }
