@@ -9,6 +9,7 @@
 )]
 
 mod docker {
+    mod beside;
     pub(crate) mod engine;
     mod engines;
     mod image;

@@ -51,7 +51,7 @@ fn look(file: &Path) -> anyhow::Result<DockerReport> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let view = runtime.block_on(docker::containers(socket))?;
     let discovered = docker::services_of(&view.containers, &config, &docker);
-    Ok(docker::report(socket, &view.link, 0, &discovered))
+    Ok(docker::report(socket, &view.link, 0, &discovered, |_| None))
 }
 
 fn table(report: &DockerReport) -> Table {

@@ -116,7 +116,9 @@ impl Daemon {
     fn docker_report(&self) -> Option<DockerReport> {
         let Containers { given, view, since, discovered, .. } = &self.containers;
         let socket = given.docker.socket.as_deref()?;
-        Some(docker::report(socket, &view.link, since.elapsed().as_secs(), discovered))
+        let withheld = |endpoint: &Endpoint| self.state.withheld(endpoint).map(|(_, why)| why);
+        let age_s = since.elapsed().as_secs();
+        Some(docker::report(socket, &view.link, age_s, discovered, withheld))
     }
 
     fn services(&self) -> anyhow::Result<Data> {

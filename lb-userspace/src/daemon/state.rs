@@ -154,7 +154,9 @@ impl State {
     pub(super) fn health_text(&self, endpoint: &Endpoint) -> String {
         let checked =
             || self.health.get(endpoint).map_or_else(|| "not checked".to_owned(), HealthState::why);
-        self.withheld(endpoint).map_or_else(checked, |(_, why)| why)
+        let provided = self.provided.get(endpoint);
+        let name = provided.map_or("", |provided| provided.container.as_str());
+        self.withheld(endpoint).map_or_else(checked, |(_, why)| format!("{name}: {why}"))
     }
 
     pub(super) fn backend_state(&self, endpoint: &Endpoint) -> BackendState {
@@ -170,21 +172,20 @@ impl State {
     /// Why a container gets no new flows, whatever its check says. The stack is no way into a
     /// container: the host's own rules for Docker may refuse the packets, and its replies would
     /// pass no program of ours.
-    fn withheld(&self, endpoint: &Endpoint) -> Option<(BackendState, String)> {
+    pub(super) fn withheld(&self, endpoint: &Endpoint) -> Option<(BackendState, String)> {
         let provided = self.provided.get(endpoint)?;
-        let name = &provided.container;
         let way = self.ways.get(&endpoint.address);
         let lost = way.is_none_or(|way| way.unresolved);
         match provided.held {
-            Some(held @ Held::Stopping) => Some((BackendState::Drained, format!("{name}: {held}"))),
-            Some(held) => Some((BackendState::Down, format!("{name}: {held}"))),
+            Some(held @ Held::Stopping) => Some((BackendState::Drained, held.to_string())),
+            Some(held) => Some((BackendState::Down, held.to_string())),
             None if lost => {
                 let why = way.map_or("not looked for yet", |way| way.why.as_str());
-                Some((BackendState::Down, format!("{name}: the way to it is not known: {why}")))
+                Some((BackendState::Down, format!("the way to it is not known: {why}")))
             }
             None if self.unproven.contains(endpoint) => {
                 let why = self.health.get(endpoint).map_or_else(String::new, HealthState::why);
-                Some((BackendState::Down, format!("{name}: has not passed its check yet: {why}")))
+                Some((BackendState::Down, format!("has not passed its check yet: {why}")))
             }
             None => None,
         }

@@ -59,7 +59,8 @@ fn two() -> World {
 fn a_restart_of_the_engine_is_survived_under_load() {
     let world = two();
     let linked = || world.json(&["status"])["docker"]["connected"].as_bool().unwrap();
-    let report = world.while_loaded(false, || {
+    // No connection ends: the load keeps those it has.
+    let report = world.while_loaded(true, || {
         world.engine.end();
         eventually("the loss is seen", || !linked());
         // What was known stays known.
@@ -94,11 +95,13 @@ fn a_container_that_ended_while_the_engine_was_away_is_gone_when_it_is_back() {
 #[test]
 fn a_daemon_that_is_killed_finds_its_containers_again_under_load() {
     let world = two();
-    let report = world.while_loaded(false, || {
-        world.end(Signal::SIGKILL);
-        world.start();
-    });
-    assert_eq!(report.failures(), 0, "{report:?}\n{}", world.log());
+    for keep_alive in [false, true] {
+        let report = world.while_loaded(keep_alive, || {
+            world.end(Signal::SIGKILL);
+            world.start();
+        });
+        assert_eq!(report.failures(), 0, "{report:?}\n{}", world.log());
+    }
     assert_eq!(world.verdict("r1").0, "published");
 }
 

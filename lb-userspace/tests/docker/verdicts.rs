@@ -25,6 +25,10 @@ fn each_refusal_is_named_and_the_rest_keeps_working() {
     run(&world, "nowhere", &[], &[enable]);
     run(&world, "lonely", &["--network=none"], &[enable, web]);
     run(&world, "host", &["--network=host"], &[enable, web]);
+    // The host itself has no way to what is on a macvlan of its own link.
+    let macvlan = ["network", "create", "-d", "macvlan", "-o", "parent=up0"];
+    world.engine.docker(&[&macvlan[..], &["--subnet=198.18.0.0/24", "far-net"]].concat());
+    run(&world, "far", &["--network=far-net", "--ip=198.18.0.77"], &[enable, web]);
     run(&world, "other", &[], &["app=x"]);
     run(&world, "unsure", &[], &[listen]);
     let shared = ["--network=container:other", "-e", "PORT=8081"];
@@ -33,6 +37,7 @@ fn each_refusal_is_named_and_the_rest_keeps_working() {
         ("good", "published", ""),
         ("bad", "refused", "label weir.port: `http` is not a port"),
         ("thief", "refused", "service thief wants 198.18.1.1:80/tcp, which service web has"),
+        ("far", "held", "the way to it is not known: stack: neighbour 198.18.0.77 not resolved"),
         ("nowhere", "refused", "service nowhere is not in the configuration"),
         ("lonely", "refused", "network mode none"),
         ("host", "refused", "network mode host"),
@@ -51,7 +56,7 @@ fn each_refusal_is_named_and_the_rest_keeps_working() {
     assert_eq!(report.per_backend.keys().collect::<Vec<_>>(), ["good", "other"]);
 
     let status = String::from_utf8(world.weir(&["status"]).stdout).unwrap();
-    for part in ["connected for", "2 published, 0 held, 5 refused", "container bad refused: label"]
+    for part in ["connected for", "2 published, 1 held, 5 refused", "container bad refused: label"]
     {
         assert!(status.contains(part), "{part}: {status}");
     }
@@ -62,7 +67,12 @@ fn each_refusal_is_named_and_the_rest_keeps_working() {
         .output()
         .unwrap();
     let dry: serde_json::Value = serde_json::from_slice(&dry.stdout).unwrap();
-    assert_eq!(dry["containers"], world.json(&["docker", "ls"])["containers"]);
+    // Without a daemon nobody knows the ways.
+    let told = |report: &serde_json::Value| {
+        let list = report["containers"].as_array().unwrap();
+        list.iter().filter(|one| one["name"] != "far").cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(told(&dry), told(&world.json(&["docker", "ls"])));
 }
 
 #[test]
