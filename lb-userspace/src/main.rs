@@ -32,7 +32,10 @@ fn main() -> ExitCode {
 /// Logs go to standard error; the demo shows itself, so it only logs what is wrong.
 fn log_for(command: &Command) {
     let level = if matches!(command, Command::Run(_)) { "info" } else { "warn" };
-    let filter = EnvFilter::try_from_env("WEIR_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let chosen = std::env::var("WEIR_LOG").unwrap_or_else(|_| level.to_owned());
+    // At lower levels bollard logs whole answers of the engine, with the containers' variables.
+    let filter = EnvFilter::try_new(format!("{chosen},bollard=warn"))
+        .unwrap_or_else(|_| EnvFilter::new(level));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_target(false)

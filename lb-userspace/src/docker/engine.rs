@@ -16,10 +16,7 @@ use bollard::{
 use futures_util::Stream;
 use tokio::net::UnixStream;
 
-use super::{
-    inspected::Inspected,
-    read::{self, Known},
-};
+use super::{inspected::Inspected, read};
 
 /// How long an answer may take, in seconds.
 const ANSWER_SECONDS: u64 = 10;
@@ -117,18 +114,12 @@ impl Engine {
             .map_err(move |source| failed(&path, "/events", source))
     }
 
-    /// All containers, also those that do not run.
-    pub(super) async fn containers(&self) -> Result<Known, EngineError> {
+    /// The ids of all containers, also of those that do not run.
+    pub(super) async fn list(&self) -> Result<Vec<String>, EngineError> {
         let options = ListContainersOptionsBuilder::new().all(true).build();
         let listed = self.api.list_containers(Some(options)).await;
         let listed = listed.map_err(|source| failed(&self.path, "/containers/json", source))?;
-        let mut known = Known::new();
-        for id in listed.into_iter().filter_map(|container| container.id) {
-            if let Some(container) = self.inspect(&id).await? {
-                known.insert(id, container);
-            }
-        }
-        Ok(known)
+        Ok(listed.into_iter().filter_map(|container| container.id).collect())
     }
 
     /// A container; `None` if it is gone.

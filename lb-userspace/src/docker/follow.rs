@@ -2,12 +2,12 @@
 //! and another connection when one is lost. What was known stays known meanwhile.
 
 use std::{
-    collections::BTreeSet,
+    convert::Infallible,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use futures_util::{FutureExt as _, StreamExt as _};
+use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use tokio::{
     sync::watch,
     task::JoinHandle,
@@ -16,8 +16,9 @@ use tokio::{
 
 use super::{
     engine::{Engine, EngineError},
-    inspected::{Inspected, State},
-    read::{self, Hint, Known},
+    inspected::Inspected,
+    memory::Memory,
+    read,
 };
 
 /// The first pause before another connection; each one doubles it.
@@ -26,6 +27,8 @@ const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// How often the whole list is read without any hint.
 const RESYNC: Duration = Duration::from_secs(30);
+/// Questions about containers that are under way at a time.
+const QUESTIONS: usize = 16;
 
 /// What is known of an engine and its containers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -91,7 +94,10 @@ impl Drop for Follower {
 /// The containers of an engine at this moment.
 pub async fn containers(socket: &Path) -> Result<View, EngineError> {
     let engine = Engine::connect(socket).await?;
-    let containers = engine.containers().await?.into_values().collect();
+    let mut containers = Vec::new();
+    for id in engine.list().await? {
+        containers.extend(engine.inspect(&id).await?);
+    }
     Ok(View { link: Link::Connected { api: engine.version() }, containers })
 }
 
@@ -102,6 +108,7 @@ async fn follow(socket: PathBuf, tell: watch::Sender<View>) {
         let mut met = false;
         // A session ends with an error only.
         let Err(error) = session(&socket, &mut memory, &tell, &mut met).await;
+        memory.hang_up();
         if met {
             pause = PAUSE_MIN;
         }
@@ -120,112 +127,49 @@ async fn follow(socket: PathBuf, tell: watch::Sender<View>) {
     }
 }
 
-/// What is known, over all connections.
-#[derive(Debug, Default)]
-struct Memory {
-    known: Known,
-    /// Containers that were told to stop, by id and start.
-    stopping: BTreeSet<(String, String)>,
-}
-
-impl Memory {
-    fn replace(&mut self, known: Known) {
-        self.known = known;
-        let known = &self.known;
-        self.stopping.retain(|(id, started)| {
-            known.get(id).is_some_and(|container| container.started == *started)
-        });
-    }
-
-    fn put(&mut self, id: String, container: Option<Inspected>) {
-        match container {
-            Some(container) => drop(self.known.insert(id, container)),
-            None => drop(self.known.remove(&id)),
-        }
-    }
-
-    /// Takes what a hint says by itself; the id is of a container to look at.
-    fn take(&mut self, hint: Hint) -> Option<String> {
-        match hint {
-            Hint::Nothing => None,
-            Hint::Changed(id) => Some(id),
-            Hint::Signal(id, signal) => {
-                let container = self.known.get(&id)?;
-                if read::ends(container, signal) {
-                    self.stopping.insert((id, container.started.clone()));
-                }
-                None
-            }
-            Hint::Died(id) => {
-                // The engine is busy with the container now, and answers late.
-                if let Some(container) = self.known.get_mut(&id) {
-                    container.state = State::Still("exited".to_owned());
-                }
-                Some(id)
-            }
-        }
-    }
-
-    fn containers(&self) -> Vec<Inspected> {
-        let stopping = |container: &Inspected| {
-            self.stopping.contains(&(container.id.clone(), container.started.clone()))
-        };
-        let seen = |container: &Inspected| Inspected {
-            stopping: container.stopping || stopping(container),
-            ..container.clone()
-        };
-        self.known.values().map(seen).collect()
-    }
-}
-
 /// One connection, from its list to its end. `met`: there was an engine.
+///
+/// The engine answers late about a container that it is starting or stopping, so every container is
+/// asked about by itself, and events of others need not wait.
 async fn session(
     socket: &Path,
     memory: &mut Memory,
     tell: &watch::Sender<View>,
     met: &mut bool,
-) -> Result<std::convert::Infallible, EngineError> {
+) -> Result<Infallible, EngineError> {
     let engine = Engine::connect(socket).await?;
     let mut events = engine.events();
-    memory.replace(engine.containers().await?);
-    *met = true;
-    let say = |memory: &Memory| {
-        let link = Link::Connected { api: engine.version() };
-        let view = View { link, containers: memory.containers() };
-        tell.send_if_modified(|old| {
-            let changed = *old != view;
-            *old = view;
-            changed
-        });
-    };
-    say(memory);
+    memory.begin(engine.list().await?);
+    let mut asked = FuturesUnordered::new();
     let mut resync = interval_at(tokio::time::Instant::now() + RESYNC, RESYNC);
     resync.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let event = tokio::select! {
-            event = events.next() => event.ok_or_else(|| engine.ended())??,
-            _ = resync.tick() => {
-                memory.replace(engine.containers().await?);
-                say(memory);
-                continue;
+        while asked.len() < QUESTIONS
+            && let Some(id) = memory.next()
+        {
+            let engine = &engine;
+            asked.push(async move {
+                let answer = engine.inspect(&id).await;
+                (id, answer)
+            });
+        }
+        // Half of the first list would look as if the other half had gone.
+        let complete = *met || asked.is_empty();
+        if complete && (memory.has_changed() || !*met) {
+            *met = true;
+            let link = Link::Connected { api: engine.version() };
+            tell.send_replace(View { link, containers: memory.containers() });
+        }
+        tokio::select! {
+            event = events.next() => {
+                memory.hear(read::hint(&event.ok_or_else(|| engine.ended())??));
+                // Whatever else is there already; a start is four events.
+                while let Some(Some(event)) = events.next().now_or_never() {
+                    memory.hear(read::hint(&event?));
+                }
             }
-        };
-        let hint = read::hint(&event);
-        if hint == Hint::Nothing {
-            // Docker's health checks alone are three of these a probe.
-            continue;
+            Some((id, answer)) = asked.next(), if !asked.is_empty() => memory.learn(id, answer?),
+            _ = resync.tick() => memory.begin(engine.list().await?),
         }
-        let mut touched: BTreeSet<String> = memory.take(hint).into_iter().collect();
-        // Whatever else is there already; a start is four events.
-        while let Some(Some(event)) = events.next().now_or_never() {
-            touched.extend(memory.take(read::hint(&event?)));
-        }
-        // What the events say by themselves need not wait for answers.
-        say(memory);
-        for id in touched {
-            let container = engine.inspect(&id).await?;
-            memory.put(id, container);
-        }
-        say(memory);
     }
 }

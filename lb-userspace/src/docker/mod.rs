@@ -10,6 +10,7 @@ mod discover;
 mod engine;
 mod follow;
 mod inspected;
+mod memory;
 mod reach;
 mod read;
 mod report;

@@ -1,7 +1,5 @@
 //! From what the engine says to what matters here. No I/O.
 
-use std::collections::BTreeMap;
-
 use bollard::models::{
     ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, EndpointSettings,
     EventMessage, EventMessageTypeEnum, HealthStatusEnum,
@@ -149,9 +147,6 @@ const ENDING: [Signal; 4] = [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGKILL, S
 pub(super) fn ends(container: &Inspected, signal: i32) -> bool {
     signal == container.stop_signal || ENDING.iter().any(|ending| *ending as i32 == signal)
 }
-
-/// All containers by id.
-pub(super) type Known = BTreeMap<String, Inspected>;
 
 #[cfg(test)]
 mod tests {

@@ -3,11 +3,8 @@
 
 use super::world::World;
 
-const WEB: [&str; 3] = [
-    "--label=weir.enable=true",
-    "--label=weir.service=web",
-    "--label=weir.listen=198.18.1.1:80",
-];
+const WEB: [&str; 3] =
+    ["--label=weir.enable=true", "--label=weir.service=web", "--label=weir.listen=198.18.1.1:80"];
 
 /// Runs a program in the balancer's namespace; it must succeed.
 fn inside(world: &World, line: &str) -> String {

@@ -56,20 +56,27 @@ fn a_replica_that_stops_loses_no_request_and_one_that_starts_is_added() {
 }
 
 #[test]
-fn all_replicas_are_replaced_under_load() {
-    let (world, _) = two("server");
-    let report = world.while_loaded(false, || {
-        for (old, new) in [("r1", "r3"), ("r2", "r4")] {
-            world.engine.run("server", new, &WEB);
-            world.wait_up(&[&world.engine.address(new, "bridge")]);
+fn six_replicas_are_replaced_under_2000_requests_per_second() {
+    let world = World::new("");
+    let start = |name: &str| {
+        world.engine.run("server", name, &WEB);
+        world.wait_up(&[world.engine.address(name, "bridge")]);
+    };
+    let [old, new] = ["old", "new"].map(|age| [1, 2, 3, 4, 5, 6].map(|n| format!("{age}{n}")));
+    for name in &old {
+        start(name);
+    }
+    let report = world.while_loaded_at(2000, false, || {
+        for (old, new) in old.iter().zip(&new) {
+            start(new);
             world.engine.docker(&["stop", "-t", "1", old]);
             world.engine.docker(&["rm", old]);
         }
     });
     assert_eq!(report.failures(), 0, "{report:?}\n{}", world.log());
-    let report = world.load(60);
+    let report = world.load(120);
     assert_eq!(report.failures(), 0, "{report:?}");
-    assert_eq!(report.per_backend.keys().collect::<Vec<_>>(), ["r3", "r4"]);
+    assert!(report.per_backend.keys().eq(&new), "{report:?}");
 }
 
 #[test]
