@@ -87,20 +87,29 @@ fn sweep_map<K: FlowKey + aya::Pod>(
     now: u32,
     open: &mut BTreeMap<u32, u64>,
 ) -> Result<u64, MapError> {
+    let is_expired = |key: &K, conn: &Conn| {
+        let (_, _, protocol) = key.ports();
+        idle(now, conn.last_seen) > idle_limit(settings, protocol, stage, conn.state)
+    };
     let mut expired = Vec::new();
     for (key, conn) in map.iter().flatten() {
-        let (_, _, protocol) = key.ports();
-        if idle(now, conn.last_seen) > idle_limit(settings, protocol, stage, conn.state) {
+        if is_expired(&key, &conn) {
             expired.push(key);
         } else if conn.kind == conn_kind::FORWARD && conn.state != conn_state::CLOSED {
             *open.entry(conn.backend).or_default() += 1;
         }
     }
+    let mut removed = 0;
     for key in &expired {
+        // To read the whole table takes a while, in which a client may have used its port again:
+        // the entry under this key is a new flow's then.
+        if !map.get(key, 0).is_ok_and(|conn| is_expired(key, &conn)) {
+            continue;
+        }
         match map.remove(key) {
-            Ok(()) => {}
+            Ok(()) => removed += 1,
             Err(error) => kernel::gone("CONNS", Err(error))?,
         }
     }
-    Ok(expired.len() as u64)
+    Ok(removed)
 }
