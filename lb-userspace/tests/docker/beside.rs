@@ -3,8 +3,13 @@
 
 use super::world::World;
 
-const WEB: [&str; 3] =
-    ["--label=weir.enable=true", "--label=weir.service=web", "--label=weir.listen=198.18.1.1:80"];
+const WEB: [&str; 4] = [
+    "--label=weir.enable=true",
+    "--label=weir.service=web",
+    "--label=weir.listen=198.18.1.1:80",
+    // Who gets how much must not depend on connections that a load left open.
+    "--label=weir.policy=round-robin",
+];
 
 /// Runs a program in the balancer's namespace; it must succeed.
 fn inside(world: &World, line: &str) -> String {

@@ -22,8 +22,13 @@ use super::{
     world::{World, eventually},
 };
 
-const WEB: [&str; 3] =
-    ["--label=weir.enable=true", "--label=weir.service=web", "--label=weir.listen=198.18.1.1:80"];
+const WEB: [&str; 4] = [
+    "--label=weir.enable=true",
+    "--label=weir.service=web",
+    "--label=weir.listen=198.18.1.1:80",
+    // Who gets how much must not depend on connections that a load left open.
+    "--label=weir.policy=round-robin",
+];
 
 #[test]
 fn an_engine_that_is_not_there_is_named_and_followed_when_it_comes() {

@@ -164,7 +164,7 @@ impl World {
         keep_alive: bool,
         happens: impl FnOnce(),
     ) -> LoadReport {
-        let timeout = Duration::from_secs(2);
+        let timeout = Duration::from_secs(3);
         let load = Load { rate: Some(rate.into()), connections: 32, keep_alive, timeout, ..load() };
         let run = load.start(Some(self.lab.client())).unwrap();
         let snapshots = run.snapshots();
@@ -173,7 +173,7 @@ impl World {
         happens();
         // What happened shows in the requests after it: in more of them than can be under way
         // until a request that gets no answer counts as failed.
-        let enough = sent() + 3 * u64::from(rate);
+        let enough = sent() + 4 * u64::from(rate);
         eventually("the load goes on", || sent() >= enough);
         run.stop().unwrap()
     }
