@@ -7,6 +7,7 @@ pub mod config;
 pub mod daemon;
 pub mod dataplane;
 pub mod demo;
+pub mod docker;
 pub mod health;
 pub mod lab;
 pub mod maps;

@@ -3,7 +3,7 @@
 use std::{io::IsTerminal as _, process::ExitCode};
 
 use lb_userspace::{
-    cli::{Cli, Command, output},
+    cli::{Cli, Command, DockerCommand, output},
     commands, demo,
 };
 use tracing_subscriber::EnvFilter;
@@ -32,7 +32,10 @@ fn main() -> ExitCode {
 /// Logs go to standard error; the demo shows itself, so it only logs what is wrong.
 fn log_for(command: &Command) {
     let level = if matches!(command, Command::Run(_)) { "info" } else { "warn" };
-    let filter = EnvFilter::try_from_env("WEIR_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let chosen = std::env::var("WEIR_LOG").unwrap_or_else(|_| level.to_owned());
+    // At lower levels bollard logs whole answers of the engine, with the containers' variables.
+    let filter = EnvFilter::try_new(format!("{chosen},bollard=warn"))
+        .unwrap_or_else(|_| EnvFilter::new(level));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_target(false)
@@ -59,6 +62,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Undrain(args) => commands::drain::run_undrain(&args, out)?,
         Command::Weight(args) => commands::weight::run(&args, out)?,
         Command::Explain(args) => commands::explain::run(&args, out)?,
+        Command::Docker(DockerCommand::Ls(args)) => commands::docker::run(&args, out)?,
         Command::Simulate(args) => commands::simulate::run(&args, out)?,
         Command::Detach(args) => commands::detach::run(&args, out)?,
         Command::Completions { shell } => commands::completions::run(shell, out)?,

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use clap::ValueEnum;
 
 use crate::build;
-use crate::setup::{self, TEST_PROGRAMS};
+use crate::setup::{self, ENGINE_CLIENT, ENGINE_PROGRAMS, TEST_PROGRAMS};
 use crate::shell::{self, say};
 use crate::summary::Summary;
 
@@ -27,6 +27,8 @@ pub(crate) enum Level {
     Kernel,
     /// Real connections through network namespaces (root)
     Netns,
+    /// A real Docker engine in a network namespace (root)
+    Docker,
     /// All of these
     All,
 }
@@ -35,18 +37,22 @@ pub(crate) enum Level {
 struct Suite {
     name: &'static str,
     needs_root: bool,
+    needs_engine: bool,
     args: &'static [&'static str],
 }
 
-const UNIT: Suite = Suite { name: "unit", needs_root: false, args: &["--workspace"] };
+const UNIT: Suite =
+    Suite { name: "unit", needs_root: false, needs_engine: false, args: &["--workspace"] };
 const KERNEL: Suite = Suite {
     name: "kernel",
     needs_root: true,
+    needs_engine: false,
     args: &["--package", "lb-userspace", "--features", "kernel-tests", "--test", "kernel"],
 };
 const NETNS: Suite = Suite {
     name: "netns",
     needs_root: true,
+    needs_engine: false,
     args: &[
         "--package",
         "lb-userspace",
@@ -61,13 +67,21 @@ const NETNS: Suite = Suite {
     ],
 };
 
+const DOCKER: Suite = Suite {
+    name: "docker",
+    needs_root: true,
+    needs_engine: true,
+    args: &["--package", "lb-userspace", "--features", "docker-tests", "--test", "docker"],
+};
+
 impl Level {
     fn suites(self) -> Vec<Suite> {
         match self {
             Self::Unit => vec![UNIT],
             Self::Kernel => vec![KERNEL],
             Self::Netns => vec![NETNS],
-            Self::All => vec![UNIT, KERNEL, NETNS],
+            Self::Docker => vec![DOCKER],
+            Self::All => vec![UNIT, KERNEL, NETNS, DOCKER],
         }
     }
 }
@@ -113,7 +127,12 @@ fn prepare(suite: &Suite) -> Result<()> {
         "the {} tests were not run: they load programs into the kernel, which needs root",
         suite.name
     );
-    setup::ensure_programs(&TEST_PROGRAMS)
+    setup::ensure_programs(&TEST_PROGRAMS)?;
+    if suite.needs_engine {
+        setup::ensure_programs(&ENGINE_PROGRAMS)?;
+        setup::ensure_programs(&ENGINE_CLIENT)?;
+    }
+    Ok(())
 }
 
 /// Runs a command, shows its output as it comes and counts the tests in it.
@@ -186,14 +205,14 @@ mod tests {
 
     #[test]
     fn what_was_not_run_is_said() {
-        assert_eq!(not_run(&Level::All.suites()[1..]), "; not run: kernel, netns");
+        assert_eq!(not_run(&Level::All.suites()[1..]), "; not run: kernel, netns, docker");
         assert_eq!(not_run(&[]), "");
     }
 
     #[test]
     fn everything_runs_by_default_and_cheap_before_dear() {
         let names = |level: Level| level.suites().iter().map(|it| it.name).collect::<Vec<_>>();
-        assert_eq!(names(Level::All), ["unit", "kernel", "netns"]);
+        assert_eq!(names(Level::All), ["unit", "kernel", "netns", "docker"]);
         assert_eq!(names(Level::Unit), ["unit"]);
         assert!(!Level::Unit.suites()[0].needs_root);
         assert!(Level::Kernel.suites()[0].needs_root);

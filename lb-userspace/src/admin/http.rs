@@ -154,6 +154,7 @@ fn present(response: Response) -> Answer {
             | Data::Backends(_)
             | Data::Flows(_)
             | Data::Explanation(_)
+            | Data::Docker(_)
             | Data::Done(_)),
         ) => match serde_json::to_string(&data) {
             Ok(json) => answer(StatusCode::OK, JSON, json + "\n"),
@@ -205,6 +206,7 @@ mod tests {
                     | Request::Undrain { .. }
                     | Request::Weight { .. }
                     | Request::Explain { .. }
+                    | Request::Docker
                     | Request::Reload => Response::Err("not for HTTP".into()),
                 };
                 reply.send(response).unwrap();

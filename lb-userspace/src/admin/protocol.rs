@@ -9,7 +9,8 @@ use tokio::sync::oneshot;
 use super::{
     names::{BackendName, deserialize_protocol},
     report::{
-        BackendReport, Done, Explanation, FlowsReport, HealthReport, ServiceReport, StatusReport,
+        BackendReport, DockerReport, Done, Explanation, FlowsReport, HealthReport, ServiceReport,
+        StatusReport,
     },
 };
 use crate::model::Protocol;
@@ -67,6 +68,8 @@ pub enum Request {
         /// The VIP.
         destination: SocketAddr,
     },
+    /// The containers of the host and what became of them: [`DockerReport`].
+    Docker,
     /// Read the configuration again: [`Done`].
     Reload,
     /// The metrics as text: [`Data::Metrics`]. Asked by the HTTP listener only.
@@ -100,6 +103,8 @@ pub enum Data {
     Flows(FlowsReport),
     /// To [`Request::Explain`].
     Explanation(Box<Explanation>),
+    /// To [`Request::Docker`].
+    Docker(Box<DockerReport>),
     /// To whatever changes something.
     Done(Done),
     /// To [`Request::Metrics`]: the `OpenMetrics` text.
@@ -200,6 +205,7 @@ mod tests {
                 },
                 r#"{"request":"explain","protocol":"tcp","source":"[fd00::1]:4000","destination":"[fd00:18::1]:80"}"#,
             ),
+            (Request::Docker, r#"{"request":"docker"}"#),
             (Request::Reload, r#"{"request":"reload"}"#),
         ];
         for (request, line) in rows {

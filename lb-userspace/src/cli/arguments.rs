@@ -151,6 +151,19 @@ pub struct ExplainArgs {
     pub connection: Connection,
 }
 
+/// `weir docker ls`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+#[expect(missing_docs, reason = "texts of flattened arguments would replace those of the command")]
+pub struct DockerLsArgs {
+    /// Ask no daemon: read this configuration and the engine, and tell what would be published
+    #[arg(long, value_name = "FILE", conflicts_with = "socket")]
+    pub config: Option<PathBuf>,
+    #[command(flatten)]
+    pub format: Format,
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
 /// `weir simulate`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 #[group(skip)]

@@ -85,6 +85,19 @@ pub(super) const EXPLAIN: &str = "\
 Example:
   sudo weir explain tcp 198.18.0.2:40000 198.18.0.1:80";
 
+pub(super) const DOCKER: &str = "\
+Example:
+  sudo weir docker ls";
+
+pub(super) const DOCKER_LS: &str = "\
+Verdicts: published; held, a backend that gets no new flows at the moment; still, it does not run; \
+refused, it is meant for Weir and something is wrong; ignored, it is not meant for Weir.
+
+Examples:
+  sudo weir docker ls
+  sudo weir docker ls --config weir.yaml
+  sudo weir docker ls --json | jq '.containers[] | select(.verdict == \"refused\")'";
+
 pub(super) const SIMULATE: &str = "\
 Prints a JSON line for each packet, with the action (pass, drop, redirect, tx), the reason and, \
 unless it is dropped, the packet as it leaves. Needs root to run the program, but no daemon and \

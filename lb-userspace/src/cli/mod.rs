@@ -11,8 +11,8 @@ use std::{ffi::OsString, path::PathBuf};
 use clap::{CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 
 pub use arguments::{
-    CheckArgs, Connection, DemoArgs, DetachArgs, DrainArgs, ExplainArgs, FlowsArgs, Format,
-    RunArgs, SimulateArgs, SimulateMode, StatusArgs, WatchArgs, WeightArgs, WeightValue,
+    CheckArgs, Connection, DemoArgs, DetachArgs, DockerLsArgs, DrainArgs, ExplainArgs, FlowsArgs,
+    Format, RunArgs, SimulateArgs, SimulateMode, StatusArgs, WatchArgs, WeightArgs, WeightValue,
 };
 
 /// Where the admin socket is unless the configuration says otherwise.
@@ -71,6 +71,9 @@ pub enum Command {
     /// Tell which backend a flow has or would get, and why.
     #[command(after_help = help::EXPLAIN)]
     Explain(ExplainArgs),
+    /// Containers of this host as backends.
+    #[command(subcommand, after_help = help::DOCKER)]
+    Docker(DockerCommand),
     /// Send captured packets through the real program, and see what becomes of them.
     #[command(after_help = help::SIMULATE)]
     Simulate(SimulateArgs),
@@ -83,6 +86,14 @@ pub enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
+}
+
+/// What to do with containers.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum DockerCommand {
+    /// List the containers: which are backends, which are not, and why.
+    #[command(after_help = help::DOCKER_LS)]
+    Ls(DockerLsArgs),
 }
 
 impl Cli {
@@ -126,6 +137,7 @@ impl Command {
             | Self::Undrain(_)
             | Self::Weight(_)
             | Self::Explain(_)
+            | Self::Docker(_)
             | Self::Simulate(_)
             | Self::Detach(_)
             | Self::Completions { .. } => None,

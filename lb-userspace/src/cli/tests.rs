@@ -41,6 +41,14 @@ fn daemon_and_file_commands_are_read() {
         ("weir check f --json", Command::Check(CheckArgs { file: "f".into(), format: JSON })),
         ("weir detach", Command::Detach(DetachArgs { bpffs })),
         (
+            "weir docker ls --config w --json",
+            Command::Docker(DockerCommand::Ls(DockerLsArgs {
+                config: Some("w".into()),
+                format: JSON,
+                connection: connection(SOCKET_DEFAULT),
+            })),
+        ),
+        (
             "weir simulate --config w --hex - --mode tc",
             Command::Simulate(SimulateArgs {
                 config: "w".into(),

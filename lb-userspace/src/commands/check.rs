@@ -37,8 +37,8 @@ fn print(
     let name = path.display();
     if json {
         let answer = match &loaded {
-            Ok(config) => {
-                let (services, backends) = totals(config);
+            Ok(loaded) => {
+                let (services, backends) = totals(&loaded.config);
                 json!({ "file": name.to_string(), "services": services, "backends": backends,
                     "errors": [] })
             }
@@ -50,8 +50,8 @@ fn print(
         return Ok(code);
     }
     match loaded {
-        Ok(config) => {
-            let (services, backends) = totals(&config);
+        Ok(loaded) => {
+            let (services, backends) = totals(&loaded.config);
             writeln!(
                 stdout,
                 "{name}: ok: {}, {}",

@@ -12,9 +12,9 @@ use crate::{
     admin::{
         protocol::{Data, Question, Request, Response},
         report::{
-            AttachReport, BackendReport, BackendState, Candidate, ExplainVerdict, Explanation,
-            FlowName, FlowReport, FlowsReport, ReloadReport, ServiceReport, ShareReport,
-            StatusReport,
+            AttachReport, BackendReport, BackendState, Candidate, ContainerReport,
+            ContainerVerdict, DockerReport, ExplainVerdict, Explanation, FlowName, FlowReport,
+            FlowsReport, ReloadReport, ServiceReport, ShareReport, StatusReport,
         },
         socket::{Patience, bind},
     },
@@ -38,6 +38,7 @@ impl Daemon {
             Request::Backends => Response::Ok(Data::Backends(backends())),
             Request::Flows { .. } => Response::Ok(Data::Flows(flows())),
             Request::Explain { .. } => Response::Ok(Data::Explanation(Box::new(explanation()))),
+            Request::Docker => Response::Ok(Data::Docker(Box::new(docker()))),
             Request::Drain { .. }
             | Request::Undrain { .. }
             | Request::Weight { .. }
@@ -59,6 +60,7 @@ impl Daemon {
             | Request::Undrain { .. }
             | Request::Weight { .. }
             | Request::Explain { .. }
+            | Request::Docker
             | Request::Reload
             | Request::Metrics
             | Request::Health => Response::Err("nothing to do".into()),
@@ -140,6 +142,30 @@ pub(super) fn status() -> StatusReport {
         backends_total: 3,
         flows: 12_345,
         problems: Vec::new(),
+        docker: None,
+    }
+}
+
+pub(super) fn docker() -> DockerReport {
+    let container = |name: &str, verdict, service: &str, endpoint: &str, why: &str| {
+        let list = |text: &str| text.split(' ').filter(|t| !t.is_empty()).map(Into::into).collect();
+        let (services, endpoints) = (list(service), list(endpoint));
+        let id = format!("{name:0<64}");
+        ContainerReport { name: name.into(), id, verdict, services, endpoints, why: why.into() }
+    };
+    DockerReport {
+        socket: "/var/run/docker.sock".into(),
+        connected: true,
+        since_s: 187,
+        api: Some("1.41".into()),
+        error: None,
+        containers: vec![
+            container("db", ContainerVerdict::Ignored, "", "", "not meant for Weir"),
+            container("old", ContainerVerdict::Still, "", "", "exited (0)"),
+            container("web-1", ContainerVerdict::Published, "web api", "198.18.128.2:80/tcp", ""),
+            container("web-2", ContainerVerdict::Held, "web", "198.18.128.3:80/tcp", "paused"),
+            container("web-3", ContainerVerdict::Refused, "", "", "label weir.port: no"),
+        ],
     }
 }
 

@@ -5,6 +5,7 @@ pub mod backends;
 pub mod check;
 pub mod completions;
 pub mod detach;
+pub mod docker;
 pub mod drain;
 pub mod explain;
 pub mod flows;

@@ -3,12 +3,17 @@
 use anyhow::Context as _;
 use tokio::sync::oneshot;
 
-use crate::{cli::RunArgs, config, daemon};
+use crate::{
+    cli::RunArgs,
+    config::{self, Loaded},
+    daemon,
+};
 
 /// Runs the daemon until a signal ends it.
 pub fn run(args: &RunArgs) -> anyhow::Result<()> {
+    let Loaded { config, docker } = config::load(&args.config)?;
     let options = daemon::Options {
-        config: config::load(&args.config)?,
+        config,
         file: Some(args.config.clone()),
         bpffs: Some(args.bpffs.clone()),
     };
@@ -18,5 +23,5 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
         .context("cannot start the runtime")?;
     let (ready, _is_ready) = oneshot::channel();
     let (_stop, stopped) = oneshot::channel();
-    runtime.block_on(daemon::run(options, ready, stopped))
+    runtime.block_on(daemon::run_with(options, docker, ready, stopped))
 }

@@ -22,7 +22,7 @@ use crate::{
 
 /// Runs all packets and prints a line for each.
 pub fn run(args: &SimulateArgs, out: &mut Output<'_>) -> anyhow::Result<()> {
-    let config = config::load(&args.config)?;
+    let config = config::load(&args.config)?.config;
     let mode = match args.mode {
         SimulateMode::Xdp => Mode::Xdp,
         SimulateMode::Tc => Mode::Tc,

@@ -3,7 +3,11 @@
 use std::io::Write as _;
 
 use crate::{
-    admin::{client::ask, protocol::Request, report::StatusReport},
+    admin::{
+        client::ask,
+        protocol::Request,
+        report::{ContainerReport, ContainerVerdict, DockerReport, StatusReport},
+    },
     cli::{
         StatusArgs,
         output::Output,
@@ -45,8 +49,34 @@ fn render(report: &StatusReport, colour: bool) -> String {
         ("backends", tone.paint(&backends, colour)),
         ("flows", units::count(report.flows)),
     ]);
+    if let Some(docker) = &report.docker {
+        text.push_str(&containers(docker, colour));
+    }
     for problem in &report.problems {
         let line = format!("problem: {}", printable(problem));
+        text.push_str(&Tone::Bad.paint(&line, colour));
+        text.push('\n');
+    }
+    text
+}
+
+/// The engine, how many containers are what, and those that somebody has to look after.
+fn containers(docker: &DockerReport, colour: bool) -> String {
+    let socket = printable(&docker.socket.display().to_string());
+    let age = units::seconds(docker.since_s);
+    let link = if docker.connected {
+        format!("{socket}, {} for {age}", Tone::Good.paint("connected", colour))
+    } else {
+        format!("{socket}, {} for {age}", Tone::Bad.paint("lost", colour))
+    };
+    let count = |verdict| docker.containers.iter().filter(|one| one.verdict == verdict).count();
+    let counts = [ContainerVerdict::Published, ContainerVerdict::Held, ContainerVerdict::Refused]
+        .map(|verdict| format!("{} {}", count(verdict), verdict.name()));
+    let mut text = facts(&[("docker       ", link), ("containers   ", counts.join(", "))]);
+    let refused = |one: &&ContainerReport| one.verdict == ContainerVerdict::Refused;
+    for container in docker.containers.iter().filter(refused) {
+        let (name, why) = (printable(&container.name), printable(&container.why));
+        let line = format!("container {name} refused: {why}");
         text.push_str(&Tone::Bad.paint(&line, colour));
         text.push('\n');
     }
@@ -110,6 +140,25 @@ mod tests {
         for part in ["\x1b[31mfailed", "\x1b[31mnowhere", "\x1b[33m0 of 3", "\x1b[31mproblem"] {
             assert!(coloured.contains(part), "{coloured:?}");
         }
+    }
+
+    #[test]
+    fn containers_are_counted_and_the_refused_ones_named() {
+        let report = StatusReport { docker: Some(fake::docker()), ..fake::status() };
+        let text = render(&report, false);
+        let told: Vec<&str> = text.lines().skip(9).collect();
+        assert_eq!(
+            told,
+            [
+                "docker         /var/run/docker.sock, connected for 3m07s",
+                "containers     1 published, 1 held, 1 refused",
+                "container web-3 refused: label weir.port: no",
+            ]
+        );
+        let lost = DockerReport { connected: false, containers: Vec::new(), ..fake::docker() };
+        let text = render(&StatusReport { docker: Some(lost), ..fake::status() }, false);
+        assert!(text.contains("docker.sock, lost for 3m07s"), "{text}");
+        assert!(text.contains("0 published, 0 held, 0 refused"), "{text}");
     }
 
     #[test]

@@ -103,8 +103,6 @@ impl<'a> Decoder<'a, '_> {
 fn unknown(name: &str, word: &str, near: Option<&str>, fields: &[&str]) -> Mistake {
     let mistake = Mistake::new(format!("unknown field {} in {name}", shown(word)));
     match (word, near) {
-        ("docker", _) => mistake
-            .hint("backends cannot be taken from containers; list their addresses in `backends`"),
         ("<<", _) => mistake.hint("merge keys have no meaning here; an alias `*name` has"),
         (_, Some(near)) => mistake.hint(format!("did you mean `{near}`?")),
         (_, None) => mistake.hint(format!("the fields are {}", list(fields))),

@@ -9,6 +9,7 @@ mod address;
 mod decode;
 mod error;
 mod field;
+pub mod labels;
 mod raw;
 mod render;
 mod scalar;
@@ -22,29 +23,40 @@ mod tests;
 use std::path::Path;
 
 pub use error::{Diagnostic, Diagnostics, LoadError};
-pub use validate::{ADMIN_HTTP_DEFAULT, ADMIN_SOCKET_DEFAULT, DRAIN_DEFAULT};
+pub use validate::{
+    ADMIN_HTTP_DEFAULT, ADMIN_SOCKET_DEFAULT, DOCKER_SOCKET_DEFAULT, DRAIN_DEFAULT,
+};
 pub use watch::{WatchError, watch};
 
-use crate::model::Config;
+use crate::model::{Config, Docker};
 use error::Report;
 
 /// Largest configuration that is read.
 pub const BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// What a file says: what is balanced, and where further backends come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// What is balanced.
+    pub config: Config,
+    /// Containers as backends.
+    pub docker: Docker,
+}
+
 /// Reads and validates the configuration in `path`.
-pub fn load(path: &Path) -> Result<Config, LoadError> {
+pub fn load(path: &Path) -> Result<Loaded, LoadError> {
     let text = watch::read(path)?;
     Ok(parse(&path.display().to_string(), &text)?)
 }
 
 /// Validates a configuration; `name` is what the mistakes call it.
-pub fn parse(name: &str, text: &str) -> Result<Config, Diagnostics> {
+pub fn parse(name: &str, text: &str) -> Result<Loaded, Diagnostics> {
     let mut report = Report::default();
-    let config = yaml::read(text, &mut report)
+    let loaded = yaml::read(text, &mut report)
         .and_then(|root| decode::decode(&root, text, &mut report))
         .map(|raw| validate::validate(&raw, &mut report));
-    match config {
-        Some(config) if report.is_empty() => Ok(config),
+    match loaded {
+        Some(loaded) if report.is_empty() => Ok(loaded),
         Some(_) | None => Err(report.finish(name, text)),
     }
 }

@@ -37,6 +37,8 @@ pub(super) struct RawConfig {
     pub(super) hairpin: Field<RawHairpin>,
     /// How long a backend that was removed keeps its flows. Default: `5m`.
     pub(super) drain: Text,
+    /// Containers as backends. Default: not followed, unless a service asks for them.
+    pub(super) docker: Field<RawDocker>,
 }
 
 /// A service.
@@ -58,6 +60,8 @@ pub(super) struct RawService {
     pub(super) sources: Field<RawSources>,
     /// Who serves. Default: nobody.
     pub(super) backends: List<RawBackend>,
+    /// Containers that serve, too. Default: those that name the service in their labels.
+    pub(super) docker: Field<RawSelector>,
 }
 
 /// A health check: either `tcp` or `http`.
@@ -106,6 +110,30 @@ pub(super) struct RawBackend {
     pub(super) address: Text,
     /// Share of the new flows relative to the other backends, 0 to 1000; 0 takes none. Default: 1.
     pub(super) weight: Text,
+}
+
+/// Containers of a service.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename = "the containers", rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(super) struct RawSelector {
+    /// The label that they have: `name=value`, or `name` with any value. Required.
+    pub(super) label: Text,
+    /// Port that they serve on. Default: their label `weir.port`, or the only port that the image
+    /// exposes; behind port ranges only, the destination port is kept.
+    pub(super) port: Text,
+    /// Docker network that they are reached through. Default: their label `weir.network`, or the
+    /// only one that they are in.
+    pub(super) network: Text,
+}
+
+/// Docker.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename = "docker", rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(super) struct RawDocker {
+    /// `false`: containers are not followed. Default: `true`.
+    pub(super) enable: Text,
+    /// Absolute path of the engine's Unix socket. Default: `/var/run/docker.sock`.
+    pub(super) socket: Text,
 }
 
 /// Admin.

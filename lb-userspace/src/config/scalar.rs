@@ -14,7 +14,7 @@ use super::{
     decode::list,
     error::{Mistake, nearest, shown},
 };
-use crate::model::{Attach, Policy, ServiceName, Weight};
+use crate::model::{Attach, LabelRule, Policy, ServiceName, Weight};
 
 /// Longest duration. The dataplane counts in 32-bit ticks that wrap, so ages must stay well below
 /// half of that.
@@ -113,6 +113,39 @@ fn unknown_word(noun: &str, text: &str, known: &[&str]) -> Mistake {
         Some(near) => mistake.hint(format!("did you mean `{near}`?")),
         None => mistake.hint(format!("one of {}", list(known))),
     }
+}
+
+/// `true` or `false`.
+pub(super) fn truth(text: &str) -> Result<bool, Mistake> {
+    match text {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        other => Err(Mistake::new(format!("{} is neither `true` nor `false`", shown(other)))),
+    }
+}
+
+/// `name=value`, or `name`.
+pub(super) fn label_rule(text: &str) -> Result<LabelRule, Mistake> {
+    let (key, value) = match text.split_once('=') {
+        Some((key, value)) => (key, Some(value.to_owned())),
+        None => (text, None),
+    };
+    if key.is_empty() || key.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Err(Mistake::new(format!("{} is not a label", shown(text)))
+            .hint("`name=value`, or `name` with any value"));
+    }
+    Ok(LabelRule { key: key.to_owned(), value })
+}
+
+/// The name of a Docker network.
+pub(super) fn network_name(text: &str) -> Result<String, Mistake> {
+    let first = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+    let rest = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
+    if first && text.bytes().all(rest) {
+        return Ok(text.to_owned());
+    }
+    Err(Mistake::new(format!("{} is not the name of a Docker network", shown(text)))
+        .hint("of `a-z A-Z 0-9 - _ .`, beginning with a letter or digit"))
 }
 
 /// The one value of `health.tcp`.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::Context as _;
 use lb_common::{
     abi::{
         backend::way,
@@ -11,17 +12,18 @@ use lb_common::{
     tables::Stage,
 };
 
-use super::Daemon;
+use super::{Daemon, containers::Containers};
 use crate::{
     admin::{
         Data, Request, Response,
         names::BackendName,
         report::{
-            AttachReport, BackendReport, BackendState, FlowReport, FlowsReport, HealthReport,
-            ReloadReport, ServiceReport, ShareReport, StatusReport,
+            AttachReport, BackendReport, BackendState, DockerReport, FlowReport, FlowsReport,
+            HealthReport, ReloadReport, ServiceReport, ShareReport, StatusReport,
         },
     },
     dataplane::{counters::Counters, flows::FlowEntry},
+    docker,
     metrics::{self, BackendMetrics, MetricsInput, ServiceMetrics},
     model::{Endpoint, Protocol, Service, ServiceName},
 };
@@ -42,6 +44,7 @@ impl Daemon {
             Request::Explain { protocol, source, destination } => {
                 self.explain(protocol, source, destination)
             }
+            Request::Docker => self.docker(),
             Request::Reload => return self.reload_now().await,
             Request::Metrics => self.metrics(),
             Request::Health => Ok(Data::Health(HealthReport { reasons: self.problems.clone() })),
@@ -100,7 +103,22 @@ impl Daemon {
             backends_total: endpoints.len(),
             flows: self.counters()?.flows.values().sum(),
             problems: self.problems.clone(),
+            docker: self.docker_report(),
         })))
+    }
+
+    fn docker(&self) -> anyhow::Result<Data> {
+        let report = self.docker_report();
+        let report = report.context("containers are not followed: the configuration has no docker section, and no service chooses containers")?;
+        Ok(Data::Docker(Box::new(report)))
+    }
+
+    fn docker_report(&self) -> Option<DockerReport> {
+        let Containers { given, view, since, discovered, .. } = &self.containers;
+        let socket = given.docker.socket.as_deref()?;
+        let withheld = |endpoint: &Endpoint| self.state.withheld(endpoint).map(|(_, why)| why);
+        let age_s = since.elapsed().as_secs();
+        Some(docker::report(socket, &view.link, age_s, discovered, withheld))
     }
 
     fn services(&self) -> anyhow::Result<Data> {

@@ -22,9 +22,12 @@ const PATIENCE: Duration = Duration::from_millis(600);
 const PATIENCE_STEP: Duration = Duration::from_millis(30);
 
 impl Daemon {
-    /// Finds the ways to all backends.
+    /// Finds the ways to all backends, also to those that left and keep their flows: the program
+    /// must stay where their replies arrive.
     pub(super) async fn resolve(&mut self) -> anyhow::Result<()> {
-        let mut ways = self.links.resolve(&self.state.addresses()).await?;
+        let mut addresses = self.state.addresses();
+        addresses.extend(self.observed.present_backends().map(|(_, endpoint)| endpoint.address));
+        let mut ways = self.links.resolve(&addresses).await?;
         if self.state.hook == Hook::Xdp {
             // A frame that XDP redirects into a veth is lost unless the other end polls for it.
             for resolved in ways.values_mut().filter(|resolved| resolved.way == way::PEER) {
@@ -55,7 +58,7 @@ impl Daemon {
 
     /// Makes the kernel look for the neighbours it does not know.
     pub(super) fn nudge(&self) {
-        for (address, resolved) in self.state.ways() {
+        for (address, resolved) in self.state.wanted_ways() {
             if resolved.unresolved {
                 self.links.nudge(*address);
             }

@@ -4,6 +4,7 @@
 mod answers;
 mod apply;
 pub mod background;
+mod containers;
 mod explain;
 mod state;
 
@@ -23,13 +24,14 @@ use tracing::{info, warn};
 
 use crate::{
     admin::{self, Question},
-    config,
+    config::{self, Loaded},
     dataplane::{Dataplane, LoadOptions, links},
     health::Checker,
     maps::{LbMaps as _, Snapshot},
-    model::{Config, Endpoint},
+    model::{Config, Docker, Endpoint},
     reconcile::Memory,
 };
+use containers::Containers;
 use state::State;
 
 /// How often the plan is made anew and idle flows are looked for.
@@ -57,6 +59,7 @@ pub struct Daemon {
     dataplane: Dataplane,
     links: links::Links,
     checker: Checker,
+    containers: Containers,
     observed: Snapshot,
     memory: Memory,
     started: Instant,
@@ -86,10 +89,20 @@ struct Inputs {
     file: mpsc::Receiver<()>,
 }
 
-/// Runs a daemon until `stop` or a signal, then takes everything off the host. `ready` is told
-/// when the first configuration is in place.
+/// Runs a daemon without containers, see [`run_with`].
 pub async fn run(
     options: Options,
+    ready: oneshot::Sender<()>,
+    stop: oneshot::Receiver<()>,
+) -> anyhow::Result<()> {
+    run_with(options, Docker::default(), ready, stop).await
+}
+
+/// Runs a daemon until `stop` or a signal, then takes everything off the host. `ready` is told
+/// when the first configuration is in place.
+pub async fn run_with(
+    options: Options,
+    docker: Docker,
     ready: oneshot::Sender<()>,
     stop: oneshot::Receiver<()>,
 ) -> anyhow::Result<()> {
@@ -99,7 +112,7 @@ pub async fn run(
     let (probe_results, probes) = mpsc::channel(QUESTIONS);
     let (file, _watch) = follow(options.file.as_deref())?;
     let inputs = Inputs { questions, probes, links: links::watch()?, file };
-    let mut daemon = Daemon::start(options, Checker::new(probe_results)).await?;
+    let mut daemon = Daemon::start(options, docker, Checker::new(probe_results)).await?;
     if ready.send(()).is_err() {
         tracing::debug!("nobody waited for the start");
     }
@@ -132,7 +145,7 @@ async fn open_doors(config: &Config, ask: &mpsc::Sender<Question>) -> anyhow::Re
 }
 
 impl Daemon {
-    async fn start(options: Options, checker: Checker) -> anyhow::Result<Self> {
+    async fn start(options: Options, docker: Docker, checker: Checker) -> anyhow::Result<Self> {
         let config = options.config;
         let load = LoadOptions { limits: config.limits, bpffs: options.bpffs, trace: false };
         let mut dataplane = Dataplane::load(&load)?;
@@ -142,7 +155,8 @@ impl Daemon {
         let links = links::Links::open().context("cannot ask the kernel for links")?;
         let now = Instant::now();
         let mut daemon = Self {
-            state: State::new(config, ticks_per_second, generation),
+            state: State::new(config.clone(), ticks_per_second, generation),
+            containers: Containers::new(Loaded { config, docker }, now),
             file: options.file.as_deref().map(absolute),
             dataplane,
             links,
@@ -166,6 +180,7 @@ impl Daemon {
     }
 
     async fn come_up(&mut self) -> anyhow::Result<()> {
+        self.meet_engine().await;
         self.checker.sync(&self.state.health_checks());
         self.resolve_patiently().await?;
         // Strict at the start: what is configured must be attached. Later, links come and go.
@@ -198,6 +213,7 @@ impl Daemon {
                 }
                 Some((endpoint, result)) = inputs.probes.recv() => self.probed(endpoint, result),
                 Some(()) = inputs.links.recv() => self.links_changed().await,
+                () = self.containers.changed() => self.containers_changed().await,
                 _ = tick.tick() => self.tick().await,
             }
         }
@@ -207,7 +223,7 @@ impl Daemon {
     async fn reload(&mut self) {
         let Some(file) = &self.file else { return };
         let error = match config::load(file) {
-            Ok(config) => match self.replace(config).await {
+            Ok(loaded) => match self.replace(loaded).await {
                 Ok(false) => return,
                 Ok(true) => None,
                 Err(error) => Some(format!("{error:#}")),
@@ -222,21 +238,6 @@ impl Daemon {
             }
         }
         self.last_reload = Reload { at: Instant::now(), error };
-    }
-
-    /// Puts another configuration in place; `false` if it is the same.
-    async fn replace(&mut self, config: Config) -> anyhow::Result<bool> {
-        if config == self.state.config {
-            return Ok(false);
-        }
-        self.state.check_replacement(&config)?;
-        self.state.replace(config);
-        self.checker.sync(&self.state.health_checks());
-        self.resolve().await?;
-        self.attach().await?;
-        self.reconcile()?;
-        info!(generation = self.state.generation, "configuration reloaded");
-        Ok(true)
     }
 
     fn probed(&mut self, endpoint: Endpoint, result: Result<(), String>) {
@@ -267,7 +268,12 @@ impl Daemon {
             let result = self.sweep();
             self.tell("sweep", result);
         }
+        let before = self.observed.present_backends().count();
         self.reconcile_or_tell();
+        if self.observed.present_backends().count() < before {
+            // Nobody needs the program on the way to what has ended.
+            self.links_changed().await;
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use lb_common::abi::{ABI_VERSION, address::Address, backend::way, settings::Sett
 use crate::{
     admin::{names::BackendName, report::BackendState},
     dataplane::{Hook, links::Resolved},
+    docker::{Held, Provided},
     health::HealthState,
     model::{Attach, Config, Endpoint, HealthCheck, ServiceName},
     reconcile::{BackendEntry, Desired, DesiredBackend, DesiredService, Link},
@@ -27,6 +28,10 @@ pub(super) struct State {
     drained: BTreeSet<Endpoint>,
     weights: BTreeMap<(ServiceName, Endpoint), u16>,
     health: BTreeMap<Endpoint, HealthState>,
+    /// The backends that are containers.
+    provided: BTreeMap<Endpoint, Provided>,
+    /// Containers that were started a moment ago and have not answered their check yet.
+    unproven: BTreeSet<Endpoint>,
     ways: BTreeMap<IpAddr, Resolved>,
     /// The hook of the uplinks.
     pub(super) hook: Hook,
@@ -41,6 +46,8 @@ impl State {
             drained: BTreeSet::new(),
             weights: BTreeMap::new(),
             health: BTreeMap::new(),
+            provided: BTreeMap::new(),
+            unproven: BTreeSet::new(),
             ways: BTreeMap::new(),
             hook: Hook::Tc,
         };
@@ -59,7 +66,30 @@ impl State {
         Ok(())
     }
 
-    pub(super) fn replace(&mut self, config: Config) {
+    /// Takes another configuration and the backends in it that are containers. What is known of
+    /// an earlier container at a place says nothing about the next one: its health, its drain, the
+    /// way to it. `settled`: containers that appear were started a moment ago.
+    pub(super) fn replace(
+        &mut self,
+        config: Config,
+        provided: BTreeMap<Endpoint, Provided>,
+        settled: bool,
+    ) {
+        let old = std::mem::replace(&mut self.provided, provided);
+        let fresh: Vec<Endpoint> = self
+            .provided
+            .iter()
+            .filter(|(end, new)| old.get(end).is_none_or(|o| o.incarnation != new.incarnation))
+            .map(|(endpoint, _)| *endpoint)
+            .collect();
+        for endpoint in fresh {
+            self.health.remove(&endpoint);
+            self.drained.remove(&endpoint);
+            self.ways.remove(&endpoint.address);
+            if settled {
+                self.unproven.insert(endpoint);
+            }
+        }
         self.config = config;
         self.follow_config();
     }
@@ -72,6 +102,9 @@ impl State {
         for (endpoint, check) in &checks {
             self.health.entry(*endpoint).or_insert_with(|| HealthState::new(check));
         }
+        self.unproven.retain(|endpoint| {
+            checks.contains_key(endpoint) && self.provided.contains_key(endpoint)
+        });
         let endpoints = self.endpoints();
         self.drained.retain(|endpoint| endpoints.contains(endpoint));
         let services = &self.config.services;
@@ -113,21 +146,48 @@ impl State {
         result: Result<(), String>,
         now: Instant,
     ) -> Option<bool> {
-        self.health.get_mut(&endpoint)?.observe(result, now)
+        let proven = result.is_ok() && self.unproven.remove(&endpoint);
+        let changed = self.health.get_mut(&endpoint)?.observe(result, now);
+        changed.or(proven.then_some(true))
     }
 
     pub(super) fn health_text(&self, endpoint: &Endpoint) -> String {
-        self.health.get(endpoint).map_or_else(|| "not checked".to_owned(), HealthState::why)
+        let checked =
+            || self.health.get(endpoint).map_or_else(|| "not checked".to_owned(), HealthState::why);
+        let provided = self.provided.get(endpoint);
+        let name = provided.map_or("", |provided| provided.container.as_str());
+        self.withheld(endpoint).map_or_else(checked, |(_, why)| format!("{name}: {why}"))
     }
 
     pub(super) fn backend_state(&self, endpoint: &Endpoint) -> BackendState {
         let healthy = self.health.get(endpoint).is_none_or(HealthState::healthy);
-        if self.drained.contains(endpoint) {
-            BackendState::Drained
-        } else if healthy {
-            BackendState::Up
-        } else {
-            BackendState::Down
+        match self.withheld(endpoint) {
+            _ if self.drained.contains(endpoint) => BackendState::Drained,
+            Some((state, _)) => state,
+            None if healthy => BackendState::Up,
+            None => BackendState::Down,
+        }
+    }
+
+    /// Why a container gets no new flows, whatever its check says. The stack is no way into a
+    /// container: the host's own rules for Docker may refuse the packets, and its replies would
+    /// pass no program of ours.
+    pub(super) fn withheld(&self, endpoint: &Endpoint) -> Option<(BackendState, String)> {
+        let provided = self.provided.get(endpoint)?;
+        let way = self.ways.get(&endpoint.address);
+        let lost = way.is_none_or(|way| way.unresolved);
+        match provided.held {
+            Some(held @ Held::Stopping) => Some((BackendState::Drained, held.to_string())),
+            Some(held) => Some((BackendState::Down, held.to_string())),
+            None if lost => {
+                let why = way.map_or("not looked for yet", |way| way.why.as_str());
+                Some((BackendState::Down, format!("the way to it is not known: {why}")))
+            }
+            None if self.unproven.contains(endpoint) => {
+                let why = self.health.get(endpoint).map_or_else(String::new, HealthState::why);
+                Some((BackendState::Down, format!("has not passed its check yet: {why}")))
+            }
+            None => None,
         }
     }
 
@@ -170,16 +230,23 @@ impl State {
         self.ways = ways;
     }
 
+    /// The ways to the backends of the configuration; others only keep their flows.
+    pub(super) fn wanted_ways(&self) -> impl Iterator<Item = (&IpAddr, &Resolved)> {
+        let wanted = self.addresses();
+        self.ways.iter().filter(move |(address, _)| wanted.contains(address))
+    }
+
     /// Whether some backend's next hop may still be found.
     pub(super) fn has_unresolved(&self) -> bool {
-        self.ways.values().any(|resolved| resolved.unresolved)
+        let ways = &self.ways;
+        self.addresses().iter().any(|end| ways.get(end).is_none_or(|way| way.unresolved))
     }
 
     /// The hook that suits the backends: TC keeps GRO and TSO for containers of this host; XDP is
     /// the shorter way to backends elsewhere.
     pub(super) fn suitable_hook(&self) -> Hook {
-        let elsewhere =
-            !self.ways.is_empty() && self.ways.values().all(|resolved| resolved.way == way::LINK);
+        let mut ways = self.wanted_ways().map(|(_, resolved)| resolved.way).peekable();
+        let elsewhere = ways.peek().is_some() && ways.all(|way| way == way::LINK);
         match self.config.attach {
             Attach::Xdp => Hook::Xdp,
             Attach::XdpGeneric => Hook::XdpGeneric,
@@ -246,5 +313,126 @@ impl State {
     fn ticks(&self, time: Duration) -> u32 {
         let ticks = time.as_millis() * u128::from(self.ticks_per_second) / 1000;
         u32::try_from(ticks).unwrap_or(u32::MAX).clamp(1, u32::MAX / 2)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    const FILE: &str = "services:
+  - name: web
+    listen: [198.18.0.1:80]
+    health: { tcp: true, rise: 1, fall: 1 }
+    backends: [{ address: 198.18.10.2:80 }, { address: 198.18.10.3:80 }]
+";
+
+    fn config() -> Config {
+        config::parse("weir.yaml", FILE).unwrap().config
+    }
+
+    fn endpoint(last: u8) -> Endpoint {
+        config().services[0].backends[usize::from(last) - 2].endpoint
+    }
+
+    /// The second backend is a container.
+    fn provided(start: &str, held: Option<Held>) -> BTreeMap<Endpoint, Provided> {
+        let provided =
+            Provided { container: "web-1".to_owned(), incarnation: start.to_owned(), held };
+        [(endpoint(3), provided)].into()
+    }
+
+    fn way(unresolved: bool) -> Resolved {
+        Resolved {
+            way: way::PEER,
+            ifindex: 7,
+            dst_mac: [0; 6],
+            src_mac: [0; 6],
+            veth: Some(7),
+            unresolved,
+            why: "veth7".to_owned(),
+        }
+    }
+
+    fn known(state: &mut State) {
+        let ways = [2, 3].map(|last| (endpoint(last).address, way(false)));
+        state.set_ways(ways.into());
+    }
+
+    fn told(state: &State) -> (BackendState, String) {
+        (state.backend_state(&endpoint(3)), state.health_text(&endpoint(3)))
+    }
+
+    #[test]
+    fn a_container_waits_for_the_way_to_it_and_others_do_not() {
+        let mut state = State::new(config(), 250, 0);
+        state.replace(config(), provided("1", None), false);
+        assert_eq!(state.backend_state(&endpoint(2)), BackendState::Up);
+        let why = "web-1: the way to it is not known: not looked for yet";
+        assert_eq!(told(&state), (BackendState::Down, why.to_owned()));
+        assert!(state.has_unresolved());
+        let way = [(endpoint(3).address, way(true))];
+        state.set_ways(way.into());
+        let why = "web-1: the way to it is not known: veth7";
+        assert_eq!(told(&state), (BackendState::Down, why.to_owned()));
+        known(&mut state);
+        assert_eq!(told(&state), (BackendState::Up, "not probed yet".to_owned()));
+        assert!(!state.has_unresolved());
+    }
+
+    #[test]
+    fn what_holds_a_container_back_is_said() {
+        for (held, expected) in [
+            (Held::Paused, BackendState::Down),
+            (Held::Unhealthy, BackendState::Down),
+            (Held::Starting, BackendState::Down),
+            (Held::Stopping, BackendState::Drained),
+        ] {
+            let mut state = State::new(config(), 250, 0);
+            state.replace(config(), provided("1", Some(held)), false);
+            known(&mut state);
+            assert_eq!(told(&state), (expected, format!("web-1: {held}")));
+            let takes_new = |last| state.desired().backends[&endpoint(last)].takes_new;
+            assert!(takes_new(2) && !takes_new(3), "{held}");
+        }
+    }
+
+    #[test]
+    fn a_container_that_just_started_passes_its_check_first() {
+        let now = Instant::now();
+        let mut state = State::new(config(), 250, 0);
+        // One that was there before the daemon counts as healthy until it is known not to be.
+        for (start, settled, expected) in
+            [("1", false, BackendState::Up), ("2", true, BackendState::Down)]
+        {
+            state.replace(config(), provided(start, None), settled);
+            known(&mut state);
+            assert_eq!(told(&state).0, expected, "{start}");
+        }
+        assert_eq!(told(&state).1, "web-1: has not passed its check yet: not probed yet");
+        assert_eq!(state.probed(endpoint(3), Ok(()), now), Some(true));
+        assert_eq!(told(&state), (BackendState::Up, "answers".to_owned()));
+        assert_eq!(state.probed(endpoint(3), Ok(()), now), None);
+    }
+
+    #[test]
+    fn the_next_container_at_an_address_inherits_nothing() {
+        let now = Instant::now();
+        let mut state = State::new(config(), 250, 0);
+        state.replace(config(), provided("1", None), false);
+        known(&mut state);
+        state.drain(endpoint(3), true);
+        state.probed(endpoint(3), Err("refused".to_owned()), now);
+        // The same container again keeps all of it.
+        state.replace(config(), provided("1", None), true);
+        assert_eq!(state.backend_state(&endpoint(3)), BackendState::Drained);
+        state.drain(endpoint(3), false);
+        assert_eq!(told(&state), (BackendState::Down, "refused".to_owned()));
+        state.drain(endpoint(3), true);
+        state.replace(config(), provided("2", None), false);
+        assert!(!state.ways().contains_key(&endpoint(3).address));
+        known(&mut state);
+        assert_eq!(told(&state), (BackendState::Up, "not probed yet".to_owned()));
     }
 }

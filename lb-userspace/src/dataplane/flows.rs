@@ -109,13 +109,20 @@ impl Sweep<'_> {
                 *self.open.entry(conn.backend).or_default() += 1;
             }
         }
+        let mut removed = 0;
         for key in &ended {
+            // To read the whole table takes a while, in which a client may have used its port
+            // again: the entry under this key is a new flow's then.
+            let again = map.get(key, 0);
+            if !again.is_ok_and(|conn| self.has_ended(key.widen().protocol(), stage, &conn)) {
+                continue;
+            }
             match map.remove(key) {
-                Ok(()) => {}
+                Ok(()) => removed += 1,
                 Err(error) => kernel::gone("CONNS", Err(error))?,
             }
         }
-        Ok(ended.len() as u64)
+        Ok(removed)
     }
 
     fn has_ended(&self, protocol: u8, stage: Stage, conn: &Conn) -> bool {

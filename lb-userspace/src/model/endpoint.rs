@@ -94,6 +94,15 @@ pub struct Listen {
     pub protocol: Protocol,
 }
 
+impl Listen {
+    /// Whether a packet could be meant for both.
+    #[must_use]
+    pub fn overlaps(self, other: Self) -> bool {
+        let same = (self.address, self.protocol) == (other.address, other.protocol);
+        same && self.ports.overlaps(other.ports)
+    }
+}
+
 impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.address {

@@ -2,11 +2,13 @@
 //! make them, everything else uses them.
 
 mod config;
+mod docker;
 mod endpoint;
 mod health;
 mod service;
 
 pub use config::{Admin, Attach, Config, Hairpin, Interfaces, Limits, Timeouts};
+pub use docker::{Docker, LabelRule, Selector};
 pub use endpoint::{Endpoint, Listen, PortRange, Protocol};
 pub use health::{HealthCheck, Probe};
 pub use service::{BackendSpec, Policy, Service, ServiceName, Weight};

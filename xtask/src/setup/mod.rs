@@ -14,7 +14,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 
-pub(crate) use self::packages::{BENCH_PROGRAMS, TEST_PROGRAMS, ensure_programs};
+pub(crate) use self::packages::{
+    BENCH_PROGRAMS, ENGINE_CLIENT, ENGINE_PROGRAMS, TEST_PROGRAMS, ensure_programs,
+};
 pub(crate) use self::stamp::Tools;
 
 use crate::shell::{OBJECT_VARIABLE, say};

@@ -22,11 +22,20 @@ pub(crate) const TEST_PROGRAMS: [Program; 8] = [
     ("nft", "nftables"),
 ];
 
+/// The Docker engine; what it is asked with is in its package, or in one of its own.
+pub(crate) const ENGINE_PROGRAMS: [Program; 2] = [("dockerd", "docker.io"), ("tar", "tar")];
+pub(crate) const ENGINE_CLIENT: [Program; 1] = [("docker", "docker-cli")];
+
 /// What the bench calls besides.
 pub(crate) const BENCH_PROGRAMS: [Program; 2] = [("wrk", "wrk"), ("haproxy", "haproxy")];
 
-/// Packages whose installation starts a service that nobody here asked for.
-const WITH_SERVICE: [Program; 2] = [("nginx", "nginx-light"), ("haproxy", "haproxy")];
+/// Programs whose packages start services that nobody here asked for.
+const WITH_SERVICES: [(&str, &[&str]); 3] = [
+    ("nginx", &["nginx"]),
+    ("haproxy", &["haproxy"]),
+    // The socket first: it would start the service again.
+    ("dockerd", &["docker.socket", "docker", "containerd"]),
+];
 
 /// Sees to it that programs exist.
 pub(crate) fn ensure_programs(programs: &[Program]) -> Result<()> {
@@ -43,8 +52,14 @@ pub(crate) fn ensure_programs(programs: &[Program]) -> Result<()> {
         bail!("{obstacle}; please install {} and try again", packages.join(", "));
     }
     apt_install(&packages)?;
-    missing.iter().filter(|one| WITH_SERVICE.contains(one)).for_each(|(name, _)| stop(name));
+    for (_, services) in WITH_SERVICES.iter().filter(|(name, _)| names(&missing, name)) {
+        services.iter().for_each(|service| stop(service));
+    }
     Ok(())
+}
+
+fn names(programs: &[Program], name: &str) -> bool {
+    programs.iter().any(|(program, _)| *program == name)
 }
 
 /// Why packages cannot be installed here, if so.

@@ -2,11 +2,16 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use super::{super::ADMIN_SOCKET_DEFAULT, EXAMPLE, mistakes, parse};
-use crate::model::{Attach, Config, Hairpin, Interfaces, Limits, Policy, Probe, Timeouts};
+use super::{
+    super::{ADMIN_SOCKET_DEFAULT, DOCKER_SOCKET_DEFAULT},
+    EXAMPLE, mistakes, parse,
+};
+use crate::model::{
+    Attach, Config, Docker, Hairpin, Interfaces, Limits, Policy, Probe, ServiceName, Timeouts,
+};
 
 fn config(text: &str) -> Config {
-    parse("weir.yaml", text).unwrap_or_else(|mistakes| panic!("{mistakes}"))
+    parse("weir.yaml", text).unwrap_or_else(|mistakes| panic!("{mistakes}")).config
 }
 
 #[test]
@@ -68,6 +73,51 @@ drain: 1ms
     assert_eq!(config.hairpin.v4.to_string(), "198.18.255.1");
     assert_eq!(config.hairpin.v6.to_string(), "fd00::ff");
     assert_eq!(config.drain, Duration::from_millis(1));
+}
+
+/// What a text says about containers.
+fn docker(text: &str) -> Docker {
+    parse("weir.yaml", text).unwrap_or_else(|mistakes| panic!("{mistakes}")).docker
+}
+
+#[test]
+fn containers_are_followed_if_anything_asks_for_them() {
+    let chosen = "services: [{ name: a, listen: [198.18.0.1:80], docker: { label: app=a } }]\n";
+    let engine = Some(DOCKER_SOCKET_DEFAULT.into());
+    for (text, socket, selectors) in [
+        ("services: []\n".to_owned(), None, 0),
+        (chosen.to_owned(), engine.clone(), 1),
+        ("services: []\ndocker: {}\n".to_owned(), engine, 0),
+        ("services: []\ndocker: { enable: false }\n".to_owned(), None, 0),
+        (format!("{chosen}docker: {{ socket: /run/d.sock }}\n"), Some("/run/d.sock".into()), 1),
+    ] {
+        let found = docker(&text);
+        assert_eq!((found.socket, found.selectors.len()), (socket, selectors), "{text}");
+    }
+}
+
+#[test]
+fn containers_are_chosen_by_a_label() {
+    let text = "services:
+  - name: a
+    listen: [198.18.0.1:80, '[fd00::1]:80']
+    backends: [{ address: 198.18.10.1:80 }]
+    docker: { label: app.kind=web=1, port: 8080, network: front_1 }
+  - { name: b, listen: [198.18.0.1:81], docker: { label: app } }
+";
+    let found = docker(text);
+    let rule = |name: &str| {
+        let selector = &found.selectors[&ServiceName::new(name).unwrap()];
+        (selector.label.to_string(), selector.port, selector.network.clone())
+    };
+    assert_eq!(rule("a"), ("app.kind=web=1".to_owned(), Some(8080), Some("front_1".to_owned())));
+    assert_eq!(rule("b"), ("app".to_owned(), None, None));
+    let labels = |value: &str| [("app".to_owned(), value.to_owned())].into();
+    let [any, one] = ["app", "app=1"].map(|text| super::super::scalar::label_rule(text).unwrap());
+    assert!(any.matches(&labels("")) && any.matches(&labels("2")) && one.matches(&labels("1")));
+    assert!(
+        !one.matches(&labels("2")) && !any.matches(&[("apps".to_owned(), "1".to_owned())].into())
+    );
 }
 
 #[test]

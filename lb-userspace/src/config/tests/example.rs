@@ -78,5 +78,5 @@ fn the_example_is_what_it_says() {
         hairpin: Hairpin::default(),
         drain: Duration::from_mins(5),
     };
-    assert_eq!(parse("weir.yaml", EXAMPLE).unwrap(), expected);
+    assert_eq!(parse("weir.yaml", EXAMPLE).unwrap().config, expected);
 }

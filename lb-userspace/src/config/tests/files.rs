@@ -29,7 +29,7 @@ fn a_file_is_read() {
     let directory = directory();
     let path = directory.path().join("weir.yaml");
     fs::write(&path, "services: []\n").unwrap();
-    assert!(load(&path).unwrap().services.is_empty());
+    assert!(load(&path).unwrap().config.services.is_empty());
     fs::write(&path, "services: [\n").unwrap();
     let LoadError::Invalid(mistakes) = failure(&path) else { panic!() };
     assert!(mistakes.to_string().contains(&format!("{}:1:11", path.display())));

@@ -7,9 +7,10 @@ use serde::{Deserialize, Deserializer, de::Visitor, forward_to_deserialize_any};
 use super::{
     super::{
         error::Mistake,
+        labels,
         raw::{
-            RawAdmin, RawAffinity, RawBackend, RawConfig, RawHairpin, RawHealth, RawLimits,
-            RawService, RawSources, RawTimeouts,
+            RawAdmin, RawAffinity, RawBackend, RawConfig, RawDocker, RawHairpin, RawHealth,
+            RawLimits, RawSelector, RawService, RawSources, RawTimeouts,
         },
     },
     mistakes,
@@ -58,8 +59,10 @@ fn manual() -> BTreeMap<&'static str, Vec<&'static str>> {
     for line in MANUAL.lines() {
         if let Some(text) = line.strip_prefix("## ") {
             title = text;
-        } else if let Some((field, _)) =
-            line.strip_prefix("| `").and_then(|row| row.split_once('`'))
+        } else if let Some((field, _)) = line
+            .strip_prefix("| `weir.")
+            .or_else(|| line.strip_prefix("| `"))
+            .and_then(|row| row.split_once('`'))
         {
             sections.entry(title).or_default().push(field);
         }
@@ -77,6 +80,9 @@ fn every_field_is_in_the_manual() {
         ("`services[].health`", fields::<RawHealth>()),
         ("`services[].affinity`", fields::<RawAffinity>()),
         ("`services[].sources`", fields::<RawSources>()),
+        ("`services[].docker`", fields::<RawSelector>()),
+        ("`docker`", fields::<RawDocker>()),
+        ("`docker` labels", labels::LABELS.to_vec()),
         ("`admin`", fields::<RawAdmin>()),
         ("`timeouts`", fields::<RawTimeouts>()),
         ("`limits`", fields::<RawLimits>()),

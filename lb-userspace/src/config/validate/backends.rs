@@ -19,13 +19,19 @@ use crate::model::{BackendSpec, Endpoint, Listen, PortRange, Protocol, Weight};
 const BACKENDS_MAX: usize = 30_000;
 
 /// The backends of a service; the place is that of the address.
-pub(super) struct Backends {
+pub(in crate::config) struct Backends {
     pub(super) list: Vec<At<BackendSpec>>,
     /// Whether every one of them was understood.
     complete: bool,
 }
 
-pub(super) fn backends(raw: &List<RawBackend>, listens: &Listens, report: &mut Report) -> Backends {
+/// `alone`: nobody else serves these listen addresses.
+pub(in crate::config) fn backends(
+    raw: &List<RawBackend>,
+    listens: &Listens,
+    alone: bool,
+    report: &mut Report,
+) -> Backends {
     let list: Vec<At<BackendSpec>> =
         raw.elements().filter_map(|raw| backend(raw, listens, report)).collect();
     let given = raw.given().map_or(0, |at| at.value.len());
@@ -35,7 +41,7 @@ pub(super) fn backends(raw: &List<RawBackend>, listens: &Listens, report: &mut R
         report.add(*place, Mistake::new(message));
     }
     each_once(&backends, report);
-    families(&backends, listens, report);
+    families(&backends, listens, alone, report);
     backends
 }
 
@@ -79,7 +85,7 @@ fn name(Endpoint { address, port, protocol }: Endpoint) -> String {
 }
 
 /// Backends of a family serve the VIPs of that family: neither may be alone.
-fn families(backends: &Backends, listens: &Listens, report: &mut Report) {
+fn families(backends: &Backends, listens: &Listens, alone: bool, report: &mut Report) {
     if !listens.complete || backends.list.is_empty() {
         return;
     }
@@ -98,7 +104,7 @@ fn families(backends: &Backends, listens: &Listens, report: &mut Report) {
             }
             continue;
         };
-        if backends.complete && !addresses().any(|address| of_family(&address)) {
+        if alone && backends.complete && !addresses().any(|address| of_family(&address)) {
             let message = format!("`{value}` is {family}, but no backend of the service is");
             report.add(*place, Mistake::new(message).hint(FAMILIES));
         }

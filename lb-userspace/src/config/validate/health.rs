@@ -21,7 +21,7 @@ const RISE_DEFAULT: u32 = 2;
 const FALL_DEFAULT: u32 = 3;
 const ROW_MAX: u32 = 100;
 
-pub(super) fn health(
+pub(in crate::config) fn health(
     At { value: raw, place }: &At<RawHealth>,
     listens: &Listens,
     backends: &Backends,

@@ -13,10 +13,10 @@ use super::{
 use crate::model::{Listen, Protocol};
 
 /// The listen addresses of a service.
-pub(super) struct Listens {
-    pub(super) list: Vec<At<Listen>>,
+pub(in crate::config) struct Listens {
+    pub(in crate::config) list: Vec<At<Listen>>,
     /// Whether every one of them was understood, so that what is missing is truly missing.
-    pub(super) complete: bool,
+    pub(in crate::config) complete: bool,
 }
 
 impl Listens {

@@ -3,16 +3,19 @@
 //! After a mistake the work goes on with a default in the place of the value; such a configuration
 //! is thrown away. What is only wrong because something else is, is not reported.
 
-mod backends;
-mod health;
+pub(super) mod backends;
+mod docker;
+pub(super) mod health;
 mod host;
-mod listens;
+pub(super) mod listens;
 mod service;
 mod totals;
 
+pub use docker::DOCKER_SOCKET_DEFAULT;
 pub use host::{ADMIN_HTTP_DEFAULT, ADMIN_SOCKET_DEFAULT, DRAIN_DEFAULT};
 
 use super::{
+    Loaded,
     error::{Mistake, Place, Report},
     raw::RawConfig,
     scalar,
@@ -20,7 +23,7 @@ use super::{
 use crate::model::{Attach, Config};
 
 /// Validates all of it. The result counts only if nothing was reported.
-pub(super) fn validate(raw: &RawConfig, report: &mut Report) -> Config {
+pub(super) fn validate(raw: &RawConfig, report: &mut Report) -> Loaded {
     // Half a file must not take all services away.
     let start = Place { line: 1, column: 1, width: 1 };
     raw.services.required(report, start, || {
@@ -38,7 +41,9 @@ pub(super) fn validate(raw: &RawConfig, report: &mut Report) -> Config {
     listens::without_overlap(&services, report);
     backends::without_loops(&services, report);
     totals::within(&limits, &services, report);
+    let docker = docker::docker(&raw.docker, &services, report);
     let services = services.into_iter().filter_map(service::Checked::into_service).collect();
     let drain = drain.unwrap_or(DRAIN_DEFAULT);
-    Config { interfaces, attach, services, admin, timeouts, limits, hairpin, drain }
+    let config = Config { interfaces, attach, services, admin, timeouts, limits, hairpin, drain };
+    Loaded { config, docker }
 }

@@ -12,10 +12,10 @@ use super::{
         scalar,
     },
     backends::{self, Backends},
-    health,
+    docker, health,
     listens::{self, Listens},
 };
-use crate::model::{HealthCheck, Policy, Service, ServiceName};
+use crate::model::{HealthCheck, Policy, Selector, Service, ServiceName};
 
 /// A service whose own values were looked at, with their places.
 pub(super) struct Checked {
@@ -27,6 +27,7 @@ pub(super) struct Checked {
     health: Option<HealthCheck>,
     affinity: Option<Duration>,
     pub(super) sources: Vec<At<IpNet>>,
+    pub(super) selector: Option<At<Selector>>,
 }
 
 impl Checked {
@@ -56,12 +57,15 @@ fn service(
     let name = name(raw, *place, lines, report);
     let listens = listens::listens(&raw.listen, *place, report);
     let policy = raw.policy.parse_or(report, scalar::policy, Policy::ShortestDelay);
-    let backends = backends::backends(&raw.backends, &listens, report);
+    let alone = raw.docker.is_absent();
+    let backends = backends::backends(&raw.backends, &listens, alone, report);
     let health = raw.health.given().and_then(|at| health::health(at, &listens, &backends, report));
     let affinity = affinity(&raw.affinity, report);
     let sources = sources(&raw.sources, report);
+    let selector = docker::selector(&raw.docker, report);
     let policy = policy.unwrap_or(Policy::ShortestDelay);
-    Checked { place: *place, name, listens, backends, policy, health, affinity, sources }
+    let place = *place;
+    Checked { place, name, listens, backends, policy, health, affinity, sources, selector }
 }
 
 fn name(

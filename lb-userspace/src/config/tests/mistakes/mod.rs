@@ -1,6 +1,7 @@
 //! Every mistake that a configuration can have: the text, and where and what is reported.
 
 mod backends;
+mod docker;
 mod health;
 mod host;
 mod listens;
@@ -14,8 +15,15 @@ type Row<'a> = (&'a str, &'a str, &'a [&'a str]);
 
 #[test]
 fn every_mistake_is_reported_where_it_is() {
-    let tables =
-        [shapes::ROWS, services::ROWS, listens::ROWS, backends::ROWS, health::ROWS, host::ROWS];
+    let tables = [
+        shapes::ROWS,
+        services::ROWS,
+        listens::ROWS,
+        backends::ROWS,
+        health::ROWS,
+        docker::ROWS,
+        host::ROWS,
+    ];
     let failed: Vec<String> = tables
         .concat()
         .into_iter()

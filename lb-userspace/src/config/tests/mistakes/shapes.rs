@@ -45,14 +45,14 @@ services: []
         "text",
         "services\n",
         &[
-            "1:1 expected the fields of the configuration, found `services` | the fields are `interfaces`, `attach`, `services`, `admin`, `timeouts`, `limits`, `hairpin`, `drain`",
+            "1:1 expected the fields of the configuration, found `services` | the fields are `interfaces`, `attach`, `services`, `admin`, `timeouts`, `limits`, `hairpin`, `drain`, `docker`",
         ],
     ),
     (
         "a list",
         "- services\n",
         &[
-            "1:1 expected the fields of the configuration, found a list | the fields are `interfaces`, `attach`, `services`, `admin`, `timeouts`, `limits`, `hairpin`, `drain`",
+            "1:1 expected the fields of the configuration, found a list | the fields are `interfaces`, `attach`, `services`, `admin`, `timeouts`, `limits`, `hairpin`, `drain`, `docker`",
         ],
     ),
     (
@@ -74,7 +74,7 @@ services: []
         "a service that is text",
         "services: [web]\n",
         &[
-            "1:12 expected the fields of a service, found `web` | the fields are `name`, `listen`, `policy`, `health`, `affinity`, `sources`, `backends`",
+            "1:12 expected the fields of a service, found `web` | the fields are `name`, `listen`, `policy`, `health`, `affinity`, `sources`, `backends`, `docker`",
         ],
     ),
     (
@@ -90,7 +90,7 @@ limit: { conns: 1 }
 zzz: 1
 ",
         &[
-            "2:1 unknown field `zzz` in the configuration | the fields are `interfaces`, `attach`, `services`, `admin`, `timeouts`, `limits`, `hairpin`, `drain`",
+            "2:1 unknown field `zzz` in the configuration | the fields are `interfaces`, `attach`, `services`, `admin`, `timeouts`, `limits`, `hairpin`, `drain`, `docker`",
         ],
     ),
     (
@@ -106,17 +106,6 @@ zzz: 1
         "the wrong case of a field",
         "Services: []\n",
         &["1:1 unknown field `Services` in the configuration | did you mean `services`?"],
-    ),
-    (
-        "containers as backends",
-        "services:
-  - name: web
-    listen: [198.18.0.1:80]
-    docker: { label: app=web }
-",
-        &[
-            "4:5 unknown field `docker` in a service | backends cannot be taken from containers; list their addresses in `backends`",
-        ],
     ),
     (
         "a merge key",

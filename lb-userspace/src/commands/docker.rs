@@ -1,0 +1,141 @@
+//! `weir docker ls`: the containers of this host, and what becomes of them.
+
+use std::{io::Write as _, path::Path};
+
+use anyhow::Context as _;
+
+use crate::{
+    admin::{
+        client::ask,
+        protocol::Request,
+        report::{ContainerVerdict, DockerReport},
+    },
+    cli::{
+        DockerLsArgs,
+        output::Output,
+        table::{Align::Left, Cell, Table, Tone},
+    },
+    config::{self, Loaded},
+    docker,
+};
+
+/// Asks the daemon, or the engine itself, and prints.
+pub fn run(arguments: &DockerLsArgs, output: &mut Output<'_>) -> anyhow::Result<()> {
+    let report: DockerReport = match &arguments.config {
+        Some(file) => look(file)?,
+        None => ask(&arguments.connection.socket, &Request::Docker)?,
+    };
+    if arguments.format.json {
+        output.json(&report)?;
+    } else {
+        if let Some(error) = &report.error {
+            let line = format!("as last seen: {error}");
+            writeln!(output, "{}", Tone::Bad.paint(&line, output.colour()))?;
+        }
+        if report.containers.is_empty() {
+            writeln!(output, "no containers")?;
+        } else {
+            output.table(&table(&report))?;
+        }
+    }
+    Ok(output.flush()?)
+}
+
+/// What a daemon with this configuration would make of the containers.
+fn look(file: &Path) -> anyhow::Result<DockerReport> {
+    let Loaded { config, docker } = config::load(file)?;
+    let socket = docker.socket.as_deref().with_context(|| {
+        let name = file.display();
+        format!("{name}: containers are not followed: there is no docker section, and no service chooses containers")
+    })?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let view = runtime.block_on(docker::containers(socket))?;
+    let discovered = docker::services_of(&view.containers, &config, &docker);
+    Ok(docker::report(socket, &view.link, 0, &discovered, |_| None))
+}
+
+fn table(report: &DockerReport) -> Table {
+    let columns = ["CONTAINER", "ID", "VERDICT", "SERVICES", "BACKENDS", "WHY"];
+    let mut table = Table::new(&columns.map(|column| (column, Left)));
+    for container in &report.containers {
+        let tone = match container.verdict {
+            ContainerVerdict::Published => Tone::Good,
+            ContainerVerdict::Held => Tone::Warning,
+            ContainerVerdict::Refused => Tone::Bad,
+            ContainerVerdict::Still | ContainerVerdict::Ignored => Tone::Plain,
+        };
+        table.row([
+            container.name.as_str().into(),
+            container.id.get(..12).unwrap_or(&container.id).into(),
+            Cell::toned(container.verdict.name(), tone),
+            container.services.join(",").into(),
+            container.endpoints.join(",").into(),
+            container.why.as_str().into(),
+        ]);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{cli::Connection, commands::fake};
+
+    fn arguments(connection: Connection, json: bool) -> DockerLsArgs {
+        DockerLsArgs { config: None, format: fake::format(json), connection }
+    }
+
+    #[test]
+    fn containers_are_listed_with_their_verdicts() {
+        insta::assert_snapshot!(table(&fake::docker()).render(false), @r"
+        CONTAINER  ID            VERDICT    SERVICES  BACKENDS             WHY
+        db         db0000000000  ignored                                   not meant for Weir
+        old        old000000000  still                                     exited (0)
+        web-1      web-10000000  published  web,api   198.18.128.2:80/tcp
+        web-2      web-20000000  held       web       198.18.128.3:80/tcp  paused
+        web-3      web-30000000  refused                                   label weir.port: no
+        ");
+    }
+
+    #[test]
+    fn the_daemon_is_asked() {
+        let daemon = fake::Daemon::start();
+        let ask =
+            |json| fake::printed(|output| run(&arguments(daemon.at(), json), output)).unwrap();
+        assert_eq!(ask(false), table(&fake::docker()).render(false));
+        assert_eq!(serde_json::from_str::<DockerReport>(&ask(true)).unwrap(), fake::docker());
+        assert_eq!(daemon.asked(), [Request::Docker, Request::Docker]);
+    }
+
+    #[test]
+    fn what_the_daemon_refuses_is_said() {
+        let daemon = fake::Daemon::refusing();
+        let error = fake::printed(|output| run(&arguments(daemon.at(), false), output));
+        assert_eq!(error.unwrap_err().to_string(), "no");
+    }
+
+    #[test]
+    fn without_a_daemon_the_engine_is_asked_and_its_absence_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("weir.yaml");
+        let socket = directory.path().join("docker.sock");
+        let (_nobody, connection) = fake::nobody();
+        for (text, expected) in [
+            (
+                "services: []\n".to_owned(),
+                "containers are not followed: there is no docker section",
+            ),
+            ("services: [\n".to_owned(), "not YAML"),
+            (
+                format!("services: []\ndocker: {{ socket: {} }}\n", socket.display()),
+                "docker.sock: there is no such socket",
+            ),
+        ] {
+            std::fs::write(&file, &text).unwrap();
+            let arguments =
+                DockerLsArgs { config: Some(file.clone()), ..arguments(connection.clone(), false) };
+            let error = fake::printed(|output| run(&arguments, output)).unwrap_err().to_string();
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! A container as the engine describes it, reduced to what matters here.
+
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, Ipv6Addr},
+};
+
+use crate::model::Protocol;
+
+/// A container.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inspected {
+    /// Its id, of 64 hexadecimal digits.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// When it was made, as RFC 3339 says it: text that sorts.
+    pub created: String,
+    /// When it was last started. An address goes to the next container at once, so a backend is a
+    /// container and its start, never an address.
+    pub started: String,
+    /// What it does.
+    pub state: State,
+    /// It was told to stop, and has not stopped yet.
+    pub stopping: bool,
+    /// What its own health check says, if it has one.
+    pub health: Option<DockerHealth>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// The ports that its image exposes.
+    pub exposed: Vec<(u16, Protocol)>,
+    /// How it is connected.
+    pub mode: NetworkMode,
+    /// The networks it is in, by name.
+    pub networks: BTreeMap<String, Addresses>,
+    /// The signal that it is stopped with.
+    pub stop_signal: i32,
+    /// The inode of its network namespace, where that can be seen.
+    pub netns: Option<u64>,
+}
+
+impl Inspected {
+    /// Its id and its start.
+    #[must_use]
+    pub fn incarnation(&self) -> String {
+        format!("{}@{}", self.id, self.started)
+    }
+}
+
+/// What a container does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum State {
+    /// It runs.
+    #[default]
+    Running,
+    /// Its processes are frozen: the kernel goes on to take connections for them.
+    Paused,
+    /// It does not run; the engine's word for it.
+    Still(String),
+}
+
+/// What Docker's HEALTHCHECK says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DockerHealth {
+    /// It has not passed yet.
+    Starting,
+    /// It passes.
+    Healthy,
+    /// It fails.
+    Unhealthy,
+}
+
+/// How a container is connected.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum NetworkMode {
+    /// By networks of its own: a bridge, macvlan, overlay.
+    #[default]
+    Networks,
+    /// Not at all.
+    None,
+    /// It has the host's own stack.
+    Host,
+    /// It shares the stack of another container, by the id or name of that one.
+    Container(String),
+}
+
+impl NetworkMode {
+    /// The mode of `HostConfig.NetworkMode`.
+    #[must_use]
+    pub fn of(text: &str) -> Self {
+        match (text, text.split_once(':')) {
+            ("none", _) => Self::None,
+            ("host", _) => Self::Host,
+            (_, Some(("container", other))) => Self::Container(other.to_owned()),
+            (_, Some(_) | None) => Self::Networks,
+        }
+    }
+}
+
+/// The addresses of a container in a network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Addresses {
+    /// IPv4.
+    pub v4: Option<Ipv4Addr>,
+    /// IPv6.
+    pub v6: Option<Ipv6Addr>,
+}
+
+impl Addresses {
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.v4.is_none() && self.v6.is_none()
+    }
+}

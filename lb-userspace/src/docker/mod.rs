@@ -1,0 +1,27 @@
+//! Containers as backends: the engine's list of containers is the truth, its events are hints that
+//! the list has changed.
+//!
+//! `services_of` decides everything and does no I/O: from containers and a configuration it makes
+//! services, and a verdict with its reasons for each container.
+
+mod candidate;
+mod define;
+mod discover;
+mod engine;
+mod follow;
+mod inspected;
+mod memory;
+mod reach;
+mod read;
+mod report;
+mod verdict;
+
+pub use discover::{Discovered, Finding, Provided, services_of};
+pub use engine::EngineError;
+pub use follow::{Follower, Link, View, containers};
+pub use inspected::{Addresses, DockerHealth, Inspected, NetworkMode, State};
+pub use report::report;
+pub use verdict::{Held, Ignored, Refusal, Verdict};
+
+#[cfg(test)]
+mod tests;

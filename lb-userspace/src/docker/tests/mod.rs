@@ -1,0 +1,179 @@
+//! Containers and a configuration, and what becomes of them: a row is a description, the services
+//! of the file, the containers, and a line for each container and each service.
+
+mod rows;
+
+use std::collections::BTreeMap;
+
+use super::{
+    Addresses, Discovered, DockerHealth, Inspected, NetworkMode, Refusal, State, Verdict,
+    services_of,
+};
+use crate::{
+    config::{self, Loaded},
+    model::Protocol,
+};
+
+/// Description, services of the file, containers, expectation.
+type Row<'a> = (&'a str, &'a str, &'a [&'a str], &'a [&'a str]);
+
+#[test]
+fn every_container_gets_its_verdict() {
+    let failed: Vec<String> = rows::ROWS
+        .iter()
+        .map(|(description, file, containers, expected)| {
+            (description, told(&discover(file, containers)), expected)
+        })
+        .filter(|(_, found, expected)| found != *expected)
+        .map(|(description, found, expected)| {
+            format!("{description}\n  found    {found:#?}\n  expected {expected:#?}")
+        })
+        .collect();
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+#[test]
+fn the_order_of_the_list_decides_nothing() {
+    for (description, file, containers, _) in rows::ROWS {
+        let Loaded { config, docker } = loaded(file);
+        let mut containers: Vec<Inspected> = made(containers);
+        let forth = services_of(&containers, &config, &docker);
+        containers.reverse();
+        assert_eq!(services_of(&containers, &config, &docker), forth, "{description}");
+    }
+}
+
+#[test]
+fn a_start_makes_another_backend_of_a_container() {
+    let container =
+        "a net=bridge:198.18.128.2 weir.enable=true weir.listen=198.18.0.1:80 expose=80";
+    let first = discover("", &[container]);
+    let again = discover("", &[&format!("{container} started=later")]);
+    let incarnation = |found: &Discovered| {
+        found.backends.values().map(|backend| backend.incarnation.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(first.services, again.services);
+    assert_ne!(incarnation(&first), incarnation(&again));
+}
+
+#[test]
+fn the_dataplane_has_room_for_so_many() {
+    let row = |n: u8| {
+        format!(
+            "c{n} net=bridge:198.18.128.{n} weir.enable=true weir.listen=198.18.0.{n}:80 expose=80"
+        )
+    };
+    let containers: Vec<String> = (1..=3).map(row).collect();
+    let containers: Vec<&str> = containers.iter().map(String::as_str).collect();
+    for (limits, what) in [("services: 2", "services"), ("backends: 2", "backends")] {
+        let text = format!("services: []\nlimits: {{ {limits} }}\n");
+        let Loaded { config, docker } = config::parse("weir.yaml", &text).unwrap();
+        let found = services_of(&made(&containers), &config, &docker);
+        assert_eq!((found.services.len(), found.backends.len()), (2, 2), "{limits}");
+        let refused = Verdict::Refused(vec![Refusal::NoRoom {
+            what: if what == "services" { "services" } else { "backends" },
+            limit: 2,
+        }]);
+        assert_eq!(found.containers[2].verdict, refused, "{limits}");
+    }
+}
+
+fn loaded(services: &str) -> Loaded {
+    let text = if services.is_empty() {
+        "services: []\ndocker: {}\n".to_owned()
+    } else {
+        format!("services:\n{services}docker: {{}}\n")
+    };
+    config::parse("weir.yaml", &text).unwrap_or_else(|mistakes| panic!("{mistakes}"))
+}
+
+fn discover(services: &str, containers: &[&str]) -> Discovered {
+    let Loaded { config, docker } = loaded(services);
+    services_of(&made(containers), &config, &docker)
+}
+
+/// Containers in the order in which they were made.
+fn made(lines: &[&str]) -> Vec<Inspected> {
+    lines
+        .iter()
+        .zip(1..)
+        .map(|(line, at)| Inspected { created: format!("{at:04}"), ..container(line) })
+        .collect()
+}
+
+/// `name net=NETWORK:ADDRESS[,ADDRESS] mode=MODE state=STATE health=HEALTH expose=PORT[/udp]
+/// netns=INODE stopping started=TIME label=value…`, where `_` in a value is a space.
+fn container(line: &str) -> Inspected {
+    let mut words = line.split_whitespace();
+    let name = words.next().unwrap().to_owned();
+    let mut container = Inspected {
+        id: format!("{name:0<12}"),
+        name,
+        started: "once".to_owned(),
+        ..Inspected::default()
+    };
+    for word in words {
+        let (key, value) = word.split_once('=').unwrap_or((word, ""));
+        match key {
+            "net" => {
+                let (network, list) = value.split_once(':').unwrap();
+                container.networks.insert(network.to_owned(), addresses(list));
+            }
+            "mode" => container.mode = NetworkMode::of(value),
+            "netns" => container.netns = value.parse().ok(),
+            "stopping" => container.stopping = true,
+            "started" => container.started = value.to_owned(),
+            "state" if value == "paused" => container.state = State::Paused,
+            "state" => container.state = State::Still(value.to_owned()),
+            "health" => {
+                container.health = Some(match value {
+                    "starting" => DockerHealth::Starting,
+                    "healthy" => DockerHealth::Healthy,
+                    _ => DockerHealth::Unhealthy,
+                });
+            }
+            "expose" => {
+                let port = value.strip_suffix("/udp");
+                let protocol = if port.is_some() { Protocol::Udp } else { Protocol::Tcp };
+                container.exposed.push((port.unwrap_or(value).parse().unwrap(), protocol));
+            }
+            label => {
+                container.labels.insert(label.to_owned(), value.replace('_', " "));
+            }
+        }
+    }
+    container
+}
+
+fn addresses(list: &str) -> Addresses {
+    let parts = || list.split(',');
+    Addresses {
+        v4: parts().find_map(|text| text.parse().ok()),
+        v6: parts().find_map(|text| text.parse().ok()),
+    }
+}
+
+/// A line for each container, then one for each service.
+fn told(found: &Discovered) -> Vec<String> {
+    let containers = found.containers.iter().map(|finding| {
+        let verdict = match &finding.verdict {
+            Verdict::Ignored(why) => format!("ignored, {why}"),
+            Verdict::Still(word) => word.clone(),
+            Verdict::Refused(refusals) => format!("refused, {}", Refusal::sentence(refusals)),
+            Verdict::Published { held: None, .. } => "published".to_owned(),
+            Verdict::Published { held: Some(held), .. } => format!("held, {held}"),
+        };
+        format!("{}: {verdict}", finding.name)
+    });
+    let services = found.services.iter().map(|service| {
+        let listens: Vec<_> = service.listens.iter().map(ToString::to_string).collect();
+        let backends: BTreeMap<String, u16> =
+            service.backends.iter().map(|b| (b.endpoint.to_string(), b.weight.get())).collect();
+        let backends: Vec<_> =
+            backends.iter().map(|(end, weight)| format!("{end}*{weight}")).collect();
+        let health = if service.health.is_some() { " checked" } else { "" };
+        let (name, policy) = (&service.name, service.policy.name());
+        format!("{name} at {} {policy}{health} -> {}", listens.join(" "), backends.join(" "))
+    });
+    containers.chain(services).collect()
+}

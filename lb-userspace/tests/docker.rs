@@ -1,0 +1,19 @@
+//! A real Docker engine in a network namespace of its own, containers without any registry, and
+//! the program as users start it.
+
+#![allow(
+    clippy::let_underscore_must_use,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test may"
+)]
+
+mod docker {
+    mod beside;
+    pub(crate) mod engine;
+    mod engines;
+    mod image;
+    mod life;
+    mod verdicts;
+    pub(crate) mod world;
+}

@@ -1,0 +1,144 @@
+//! A Docker engine with everything of its own: network namespace, addresses, data, socket.
+
+use std::{
+    cell::RefCell,
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use lb_userspace::lab::Lab;
+use nix::{
+    mount::{MntFlags, umount2},
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use super::world::eventually;
+
+/// How long an engine may take to end.
+const END_MAX: Duration = Duration::from_secs(30);
+
+/// An engine's place, and the engine while it runs.
+pub(crate) struct Engine {
+    child: RefCell<Option<Child>>,
+    directory: PathBuf,
+}
+
+impl Engine {
+    /// A place for an engine that does not run yet.
+    pub(crate) fn new(directory: &Path) -> Self {
+        let directory = directory.join("docker");
+        fs::create_dir(&directory).unwrap();
+        Self { child: RefCell::new(None), directory }
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.directory.join("docker.sock")
+    }
+
+    /// Starts the engine in the balancer's namespace. Containers outlive it until it is started
+    /// again, as with `live-restore` on a real host.
+    pub(crate) fn start(&self, lab: &Lab) {
+        let log = File::options().create(true).append(true).open(self.directory.join("log"));
+        let log = log.unwrap();
+        let path = |name: &str| self.directory.join(name);
+        let mut command = lab.lb().command("dockerd");
+        command.arg("--data-root").arg(path("data")).arg("--exec-root").arg(path("exec"));
+        command.arg("--pidfile").arg(path("docker.pid"));
+        command.arg("-H").arg(format!("unix://{}", self.socket().display()));
+        command.args(["--bip", "198.18.128.1/24", "--live-restore"]);
+        command.args(["--default-address-pool", "base=198.18.144.0/20,size=24"]);
+        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        self.child.replace(Some(command.spawn().unwrap()));
+        eventually("the engine answers", || {
+            let ended = self.child.borrow_mut().as_mut().unwrap().try_wait().unwrap();
+            assert!(ended.is_none(), "{ended:?}: {}", self.log());
+            self.command(&["version"]).output().unwrap().status.success()
+        });
+    }
+
+    /// The last words of the engine.
+    fn log(&self) -> String {
+        let log = fs::read_to_string(self.directory.join("log")).unwrap_or_default();
+        let from = log.len().saturating_sub(2000);
+        log.get(from..).unwrap_or_default().to_owned()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new("docker");
+        command.env("DOCKER_HOST", format!("unix://{}", self.socket().display()));
+        command.env("DOCKER_CONFIG", self.directory.join("cli"));
+        command.args(arguments).stdin(Stdio::null());
+        command
+    }
+
+    /// What `docker` prints; it must succeed.
+    pub(crate) fn docker(&self, arguments: &[&str]) -> String {
+        let Output { status, stdout, stderr } = self.command(arguments).output().unwrap();
+        let stderr = String::from_utf8_lossy(&stderr);
+        assert!(status.success(), "docker {arguments:?}: {stderr}\n{}", self.log());
+        String::from_utf8_lossy(&stdout).trim().to_owned()
+    }
+
+    /// Runs a container of an image: its name, then options of `docker run`.
+    pub(crate) fn run(&self, image: &str, name: &str, options: &[&str]) {
+        let head = ["run", "-d", "--name", name];
+        // A container that shares another one's network has no name of its own in it.
+        let shares = options.iter().any(|option| option.starts_with("--network=container:"));
+        let hostname: &[&str] = if shares { &[] } else { &["--hostname", name] };
+        self.docker(&[&head[..], hostname, options, &[image]].concat());
+    }
+
+    /// The address of a container in a network.
+    pub(crate) fn address(&self, container: &str, network: &str) -> String {
+        let format = format!("{{{{(index .NetworkSettings.Networks \"{network}\").IPAddress}}}}");
+        self.docker(&["inspect", "-f", &format, container])
+    }
+
+    /// Ends the engine; containers go on.
+    pub(crate) fn end(&self) {
+        let Some(mut child) = self.child.take() else { return };
+        let pid = Pid::from_raw(child.id().cast_signed());
+        let _ = kill(pid, Signal::SIGTERM);
+        let limit = Instant::now() + END_MAX;
+        while child.try_wait().is_ok_and(|ended| ended.is_none()) {
+            if Instant::now() > limit {
+                let _ = child.kill();
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Everything that is mounted below the directory, innermost first.
+    fn unmount(&self) {
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+        let places = mounts.lines().filter_map(|line| line.split(' ').nth(1));
+        let mut ours: Vec<&Path> =
+            places.map(Path::new).filter(|place| place.starts_with(&self.directory)).collect();
+        ours.sort_unstable();
+        for place in ours.into_iter().rev() {
+            let _ = umount2(place, MntFlags::MNT_DETACH);
+        }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if self.child.borrow().is_some() {
+            let containers = self.command(&["ps", "-aq"]).output();
+            let containers = containers.map(|output| output.stdout).unwrap_or_default();
+            let containers = String::from_utf8_lossy(&containers).into_owned();
+            let containers: Vec<&str> = containers.split_whitespace().collect();
+            if !containers.is_empty() {
+                let _ = self.command(&[&["rm", "-f"], &containers[..]].concat()).output();
+            }
+        }
+        if std::thread::panicking() {
+            eprintln!("the engine's last words: {}", self.log());
+        }
+        self.end();
+        self.unmount();
+    }
+}
