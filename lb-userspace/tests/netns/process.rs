@@ -234,6 +234,22 @@ fn one_daemon_at_a_time_balances_in_a_namespace() {
 }
 
 #[test]
+fn without_capabilities_the_daemon_says_which() {
+    let mut process = Process::new();
+    process.signal(Signal::SIGTERM);
+    let mut run = process.world.lab.lb().command("setpriv");
+    run.args(["--bounding-set", "-all", env!("CARGO_BIN_EXE_weir"), "run", "--config"]);
+    run.arg(process.path("weir.yaml")).arg("--bpffs").arg(process.path("bpf"));
+    let output = run.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    for capability in ["CAP_NET_ADMIN", "CAP_PERFMON", "CAP_BPF"] {
+        assert!(said.contains(capability), "{said}");
+    }
+    assert_eq!(process.pins(), 0);
+}
+
+#[test]
 fn daemons_of_two_namespaces_share_a_bpf_filesystem() {
     let first = Process::new();
     let mut second = Process::new();
