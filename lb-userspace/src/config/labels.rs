@@ -20,7 +20,7 @@ use crate::model::{HealthCheck, Listen, Policy, ServiceName, Weight};
 pub const PREFIX: &str = "weir.";
 
 /// All labels, without their prefix.
-pub const LABELS: [&str; 15] = [
+pub const LABELS: [&str; 16] = [
     "enable",
     "service",
     "listen",
@@ -36,6 +36,7 @@ pub const LABELS: [&str; 15] = [
     "health.rise",
     "health.fall",
     "health.port",
+    "health.all-down",
 ];
 
 /// What the labels of one container say.
@@ -177,6 +178,7 @@ fn health(
         rise: field("health.rise"),
         fall: field("health.fall"),
         port: field("health.port"),
+        all_down: field("health.all-down"),
     };
     // Where the service listens may be said elsewhere; whether a port is missing shows there.
     let nowhere = Listens { list: Vec::new(), complete: false };

@@ -83,6 +83,8 @@ pub(super) struct RawHealth {
     pub(super) fall: Text,
     /// Port to probe. Default: the backend's. Required where that is none or speaks UDP.
     pub(super) port: Text,
+    /// `try` or `refuse`: what to do when all backends fail. Default: `try`.
+    pub(super) all_down: Text,
 }
 
 /// Affinity.

@@ -14,7 +14,7 @@ use super::{
     decode::list,
     error::{Mistake, nearest, shown},
 };
-use crate::model::{Attach, LabelRule, Policy, ServiceName, Weight};
+use crate::model::{AllDown, Attach, LabelRule, Policy, ServiceName, Weight};
 
 /// Longest duration. The dataplane counts in 32-bit ticks that wrap, so ages must stay well below
 /// half of that.
@@ -155,6 +155,15 @@ pub(super) fn only_true(text: &str) -> Result<(), Mistake> {
     }
     Err(Mistake::new(format!("{} is not `true`", shown(text)))
         .hint("`tcp: true` asks for this kind of check; without a check, remove `health`"))
+}
+
+/// What to do when all backends fail their checks.
+pub(super) fn all_down(text: &str) -> Result<AllDown, Mistake> {
+    match text {
+        "try" => Ok(AllDown::Try),
+        "refuse" => Ok(AllDown::Refuse),
+        _ => Err(Mistake::new(format!("{} is neither `try` nor `refuse`", shown(text)))),
+    }
 }
 
 /// The path of an HTTP request.

@@ -153,6 +153,15 @@ impl Daemon {
             debug!(why = step.why, "step");
         }
         reconcile::execute(&plan, &mut self.dataplane.maps, &mut self.observed)?;
+        let desperate: Vec<String> =
+            self.state.last_resorts().into_iter().map(ToString::to_string).collect();
+        let said = if desperate.is_empty() {
+            Ok(())
+        } else {
+            let names = desperate.join(", ");
+            Err(anyhow::anyhow!("all backends fail their checks and all are tried: {names}"))
+        };
+        self.tell("health", said);
         Ok(())
     }
 

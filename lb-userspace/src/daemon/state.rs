@@ -15,7 +15,7 @@ use crate::{
     dataplane::{Hook, links::Resolved},
     docker::{Held, Provided},
     health::HealthState,
-    model::{Attach, Config, Endpoint, HealthCheck, ServiceName},
+    model::{AllDown, Attach, Config, Endpoint, HealthCheck, ServiceName},
     reconcile::{BackendEntry, Desired, DesiredBackend, DesiredService, Link},
 };
 
@@ -261,11 +261,48 @@ impl State {
         if way == way::STACK { Link::default() } else { Link { way, ifindex, dst_mac, src_mac } }
     }
 
+    /// Whether nothing but a failed check speaks against a backend.
+    fn only_fails(&self, endpoint: &Endpoint) -> bool {
+        let held = self.provided.get(endpoint).and_then(|provided| provided.held);
+        let withheld = self.withheld(endpoint).is_some() && held != Some(Held::Unhealthy);
+        self.backend_state(endpoint) == BackendState::Down && !withheld
+    }
+
+    /// Backends that a service tries although they fail their checks: all of its family do.
+    fn last_resort(&self, service: &crate::model::Service) -> Vec<Endpoint> {
+        if service.health.as_ref().is_some_and(|check| check.all_down == AllDown::Refuse) {
+            return Vec::new();
+        }
+        let mut tried = Vec::new();
+        for v6 in [false, true] {
+            let counts = |spec: &&crate::model::BackendSpec| {
+                let weight = self.weight(&service.name, spec.endpoint, spec.weight.get());
+                weight > 0 && spec.endpoint.address.is_ipv6() == v6
+            };
+            let family = service.backends.iter().filter(counts).map(|spec| spec.endpoint);
+            let family: Vec<_> = family.collect();
+            if family.iter().all(|end| self.backend_state(end) != BackendState::Up) {
+                tried.extend(family.into_iter().filter(|end| self.only_fails(end)));
+            }
+        }
+        tried
+    }
+
+    /// The services that try backends although all of them fail.
+    pub(super) fn last_resorts(&self) -> Vec<&ServiceName> {
+        let services = self.config.services.iter();
+        let desperate = services.filter(|service| !self.last_resort(service).is_empty());
+        desperate.map(|service| &service.name).collect()
+    }
+
     /// The desired state.
     pub(super) fn desired(&self) -> Desired {
+        let services = self.config.services.iter();
+        let tried: BTreeSet<_> = services.flat_map(|service| self.last_resort(service)).collect();
         let entry = |endpoint: Endpoint| {
             let state = self.backend_state(&endpoint);
-            let (takes_new, is_down) = (state == BackendState::Up, state == BackendState::Down);
+            let takes_new = state == BackendState::Up || tried.contains(&endpoint);
+            let is_down = state == BackendState::Down && !takes_new;
             (endpoint, BackendEntry { takes_new, is_down, link: self.link(endpoint.address) })
         };
         Desired {
@@ -277,9 +314,14 @@ impl State {
     }
 
     fn service(&self, service: &crate::model::Service) -> DesiredService {
-        let backend = |spec: &crate::model::BackendSpec| DesiredBackend {
-            endpoint: spec.endpoint,
-            weight: u32::from(self.weight(&service.name, spec.endpoint, spec.weight.get())),
+        let tried = self.last_resort(service);
+        let backend = |spec: &crate::model::BackendSpec| {
+            let endpoint = spec.endpoint;
+            // What another service tries for want of better is none of this one's business.
+            let down = self.backend_state(&endpoint) == BackendState::Down;
+            let weight = self.weight(&service.name, endpoint, spec.weight.get());
+            let weight = if down && !tried.contains(&endpoint) { 0 } else { weight };
+            DesiredBackend { endpoint, weight: u32::from(weight) }
         };
         DesiredService {
             name: service.name.clone(),
@@ -396,6 +438,61 @@ mod tests {
             let takes_new = |last| state.desired().backends[&endpoint(last)].takes_new;
             assert!(takes_new(2) && !takes_new(3), "{held}");
         }
+    }
+
+    /// Who takes new flows, and with which weight in the service.
+    fn takers(state: &State) -> [(bool, u32); 2] {
+        let desired = state.desired();
+        let [service] = &desired.services[..] else { panic!("{:?}", desired.services) };
+        [0, 1].map(|at| {
+            let DesiredBackend { endpoint, weight } = service.backends[at];
+            (desired.backends[&endpoint].takes_new, weight)
+        })
+    }
+
+    fn fails(state: &mut State, last: u8) {
+        state.probed(endpoint(last), Err("refused".to_owned()), Instant::now());
+    }
+
+    #[test]
+    fn when_all_fail_all_are_tried_and_it_is_said() {
+        let mut state = State::new(config(), 250, 0);
+        fails(&mut state, 2);
+        assert_eq!(takers(&state), [(false, 0), (true, 1)]);
+        assert!(state.last_resorts().is_empty());
+        fails(&mut state, 3);
+        assert_eq!(takers(&state), [(true, 1), (true, 1)]);
+        assert_eq!(state.last_resorts(), [&state.config.services[0].name]);
+        state.probed(endpoint(2), Ok(()), Instant::now());
+        assert_eq!(takers(&state), [(true, 1), (false, 0)]);
+        assert!(state.last_resorts().is_empty());
+    }
+
+    #[test]
+    fn what_is_drained_or_held_or_weighs_nothing_is_no_last_resort() {
+        let mut state = State::new(config(), 250, 0);
+        fails(&mut state, 2);
+        state.drain(endpoint(3), true);
+        assert_eq!(takers(&state), [(true, 1), (false, 1)]);
+        state.drain(endpoint(3), false);
+        state.set_weight(&state.config.services[0].name.clone(), endpoint(3), Some(0));
+        assert_eq!(takers(&state)[0], (true, 1), "a backend without weight serves nobody");
+        let mut state = State::new(config(), 250, 0);
+        state.replace(config(), provided("1", Some(Held::Paused)), false);
+        known(&mut state);
+        fails(&mut state, 2);
+        assert_eq!(takers(&state), [(true, 1), (false, 0)]);
+    }
+
+    #[test]
+    fn a_service_may_refuse_instead() {
+        let file = FILE.replace("rise: 1", "rise: 1, all-down: refuse");
+        let config = config::parse("weir.yaml", &file).unwrap().config;
+        let mut state = State::new(config, 250, 0);
+        fails(&mut state, 2);
+        fails(&mut state, 3);
+        assert_eq!(takers(&state), [(false, 0), (false, 0)]);
+        assert!(state.last_resorts().is_empty());
     }
 
     #[test]

@@ -24,8 +24,8 @@ use crate::{
     daemon::{self, background::Background},
     lab::{self, Lab, LabPlan, Topology, UPLINK},
     model::{
-        Admin, Attach, BackendSpec, Config, Endpoint, Hairpin, HealthCheck, Interfaces, Limits,
-        Listen, Policy, PortRange, Probe, Protocol, Service, ServiceName, Timeouts, Weight,
+        Admin, AllDown, Attach, BackendSpec, Config, Endpoint, Hairpin, HealthCheck, Interfaces,
+        Limits, Listen, Policy, PortRange, Probe, Protocol, Service, ServiceName, Timeouts, Weight,
     },
 };
 
@@ -190,6 +190,7 @@ fn config(
             rise: 2,
             fall: 3,
             port: None,
+            all_down: AllDown::Try,
         }),
         affinity: None,
         sources: Vec::new(),

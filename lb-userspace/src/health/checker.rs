@@ -82,6 +82,7 @@ mod tests {
     use tokio::{net::TcpListener, time::timeout};
 
     use super::*;
+    use crate::model::AllDown;
     use crate::model::{Probe, Protocol};
 
     const NEVER: Duration = Duration::from_hours(1);
@@ -89,7 +90,15 @@ mod tests {
 
     fn check(interval: Duration) -> HealthCheck {
         let timeout = Duration::from_secs(20);
-        HealthCheck { probe: Probe::Tcp, interval, timeout, rise: 1, fall: 1, port: None }
+        HealthCheck {
+            probe: Probe::Tcp,
+            interval,
+            timeout,
+            rise: 1,
+            fall: 1,
+            port: None,
+            all_down: AllDown::Try,
+        }
     }
 
     fn endpoint(listener: &TcpListener) -> Endpoint {

@@ -81,6 +81,7 @@ mod tests {
     use tokio::net::{TcpListener, TcpSocket};
 
     use super::*;
+    use crate::model::AllDown;
 
     fn check(probe: Probe, timeout: Duration) -> HealthCheck {
         HealthCheck {
@@ -90,6 +91,7 @@ mod tests {
             rise: 1,
             fall: 1,
             port: None,
+            all_down: AllDown::Try,
         }
     }
 

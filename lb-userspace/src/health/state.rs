@@ -133,6 +133,7 @@ impl HealthState {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::AllDown;
     use crate::model::Probe;
 
     fn state(rise: u32, fall: u32) -> HealthState {
@@ -143,6 +144,7 @@ mod tests {
             rise,
             fall,
             port: None,
+            all_down: AllDown::Try,
         })
     }
 

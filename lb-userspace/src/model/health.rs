@@ -14,6 +14,16 @@ pub enum Probe {
     },
 }
 
+/// What becomes of a service all of whose backends fail their checks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AllDown {
+    /// All are tried: a check that is wrong about all of them costs nothing.
+    #[default]
+    Try,
+    /// None is tried.
+    Refuse,
+}
+
 /// When a backend counts as healthy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthCheck {
@@ -29,4 +39,6 @@ pub struct HealthCheck {
     pub fall: u32,
     /// Port to probe instead of the backend's own.
     pub port: Option<u16>,
+    /// What to do when no backend is healthy.
+    pub all_down: AllDown,
 }

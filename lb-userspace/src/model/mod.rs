@@ -10,5 +10,5 @@ mod service;
 pub use config::{Admin, Attach, Config, Hairpin, Interfaces, Limits, Timeouts};
 pub use docker::{Docker, LabelRule, Selector};
 pub use endpoint::{Endpoint, Listen, PortRange, Protocol};
-pub use health::{HealthCheck, Probe};
+pub use health::{AllDown, HealthCheck, Probe};
 pub use service::{BackendSpec, Policy, Service, ServiceName, Weight};

@@ -5,11 +5,11 @@ use std::time::Duration;
 use lb_userspace::{
     admin::{
         Request,
-        report::{BackendReport, BackendState, Done},
+        report::{BackendReport, BackendState, Done, StatusReport},
     },
     demo::client::Load,
     lab::Topology,
-    model::{Attach, HealthCheck, Policy, Probe},
+    model::{AllDown, Attach, HealthCheck, Policy, Probe},
 };
 
 use super::world::{World, eventually, plan};
@@ -83,6 +83,7 @@ fn a_backend_that_dies_is_taken_out_and_brought_back() {
             rise: 2,
             fall: 2,
             port: None,
+            all_down: AllDown::Try,
         });
     });
     let state = |world: &World, address: &str| {
@@ -107,6 +108,29 @@ fn a_backend_that_dies_is_taken_out_and_brought_back() {
     eventually("b1 is up", || state(&world, v4) == BackendState::Up);
     assert!(world.load(90).per_backend.contains_key("b1"));
     drop(back);
+}
+
+#[test]
+fn a_check_that_is_wrong_about_all_backends_costs_nothing() {
+    let world = World::with(plan(Topology::Bridge), Attach::Tc, Policy::RoundRobin, |config| {
+        config.services[0].health = Some(HealthCheck {
+            // Nobody listens there.
+            probe: Probe::Tcp,
+            port: Some(1),
+            interval: Duration::from_millis(100),
+            timeout: Duration::from_millis(90),
+            rise: 2,
+            fall: 2,
+            all_down: AllDown::Try,
+        });
+    });
+    eventually("status says that all backends fail", || {
+        let status: StatusReport = world.ask(&Request::Status);
+        status.problems.iter().any(|problem| problem.contains("all are tried: web"))
+    });
+    let report = world.load(90);
+    assert_eq!((report.answered(), report.failures()), (90, 0), "{report:?}");
+    assert_eq!(report.per_backend.len(), 3, "{report:?}");
 }
 
 #[test]

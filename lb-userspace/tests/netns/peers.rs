@@ -16,8 +16,8 @@ use lb_userspace::{
     demo::client::Load,
     lab::{LabBackend, LabPlan, Topology, vip_v4, vip_v6},
     model::{
-        Attach, BackendSpec, Endpoint, HealthCheck, Listen, Policy, PortRange, Probe, Protocol,
-        Service, ServiceName, Weight,
+        AllDown, Attach, BackendSpec, Endpoint, HealthCheck, Listen, Policy, PortRange, Probe,
+        Protocol, Service, ServiceName, Weight,
     },
 };
 
@@ -94,6 +94,7 @@ impl Nginx {
                 rise: 2,
                 fall: 2,
                 port: None,
+                all_down: AllDown::Try,
             });
         });
         let mut nginx = Self { servers: Vec::new(), home, large, world };

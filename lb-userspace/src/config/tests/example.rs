@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{super::ADMIN_HTTP_DEFAULT, EXAMPLE, parse};
 use crate::model::{
-    Admin, Attach, BackendSpec, Config, Endpoint, Hairpin, HealthCheck, Interfaces, Limits, Listen,
-    Policy, PortRange, Probe, Protocol, Service, ServiceName, Timeouts, Weight,
+    Admin, AllDown, Attach, BackendSpec, Config, Endpoint, Hairpin, HealthCheck, Interfaces,
+    Limits, Listen, Policy, PortRange, Probe, Protocol, Service, ServiceName, Timeouts, Weight,
 };
 
 fn listen(address: &str, first: u16, last: u16, protocol: Protocol) -> Listen {
@@ -38,6 +38,7 @@ fn web() -> Service {
             rise: 2,
             fall: 3,
             port: None,
+            all_down: AllDown::Try,
         }),
         affinity: Some(Duration::from_hours(3)),
         sources: vec!["198.18.0.0/15".parse().unwrap(), "fd00::/8".parse().unwrap()],
@@ -60,6 +61,7 @@ fn game() -> Service {
             rise: 2,
             fall: 3,
             port: Some(27015),
+            all_down: AllDown::Try,
         }),
         affinity: None,
         sources: Vec::new(),

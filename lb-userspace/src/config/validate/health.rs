@@ -13,7 +13,7 @@ use super::{
     backends::Backends,
     listens::Listens,
 };
-use crate::model::{HealthCheck, Probe, Protocol};
+use crate::model::{AllDown, HealthCheck, Probe, Protocol};
 
 const INTERVAL_DEFAULT: Duration = Duration::from_secs(2);
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(1);
@@ -42,7 +42,8 @@ pub(in crate::config) fn health(
     let rise = raw.rise.parse_or(report, &row, RISE_DEFAULT).unwrap_or(RISE_DEFAULT);
     let fall = raw.fall.parse_or(report, &row, FALL_DEFAULT).unwrap_or(FALL_DEFAULT);
     let interval = interval.unwrap_or(INTERVAL_DEFAULT);
-    Some(HealthCheck { probe: probe?, interval, timeout, rise, fall, port })
+    let all_down = raw.all_down.parse_or(report, scalar::all_down, AllDown::Try)?;
+    Some(HealthCheck { probe: probe?, interval, timeout, rise, fall, port, all_down })
 }
 
 fn probe(raw: &RawHealth, place: Place, report: &mut Report) -> Option<Probe> {

@@ -74,6 +74,11 @@ pub(super) const ROWS: &[Row<'_>] = &[
         ],
     ),
     (
+        "no such last resort",
+        "services: [{ name: web, listen: ['198.18.0.1:80'], health: { tcp: true, all-down: panic } }]\n",
+        &["1:83 `panic` is neither `try` nor `refuse`"],
+    ),
+    (
         "port 0",
         "services: [{ name: web, listen: ['198.18.0.1:80'], health: { tcp: true, port: 0 } }]\n",
         &["1:79 `0` is not a port; ports run from 1 to 65535"],

@@ -171,7 +171,7 @@ limits: 5
     health:
 ",
         &[
-            "4:11 expected the fields of a health check, found nothing | the fields are `tcp`, `http`, `interval`, `timeout`, `rise`, `fall`, `port`",
+            "4:11 expected the fields of a health check, found nothing | the fields are `tcp`, `http`, `interval`, `timeout`, `rise`, `fall`, `port`, `all-down`",
         ],
     ),
     (
