@@ -12,10 +12,12 @@
 )]
 
 mod netns {
+    mod bodies;
     mod failures;
     mod hooks;
     mod policies;
     mod process;
+    mod site;
     mod traffic;
     pub(crate) mod world;
 }
