@@ -15,6 +15,7 @@ mod netns {
     mod bodies;
     mod failures;
     mod hooks;
+    mod iperf;
     mod policies;
     mod process;
     mod site;
