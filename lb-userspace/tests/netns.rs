@@ -13,9 +13,11 @@
 
 mod netns {
     mod bodies;
+    mod crowd;
     mod failures;
     mod hooks;
     mod iperf;
+    mod outages;
     mod policies;
     mod process;
     mod site;
