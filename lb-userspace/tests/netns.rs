@@ -15,6 +15,7 @@ mod netns {
     mod bodies;
     mod crowd;
     mod failures;
+    mod flows;
     mod hooks;
     mod iperf;
     mod outages;
