@@ -131,9 +131,11 @@ fn bodies_agree_whoever_fills_the_checksums_in() {
         let site = site(attach, plan(topology));
         for bits in 0..8_u8 {
             let [client, balancer, backends] = [1, 2, 4].map(|bit| bits & bit != 0);
-            // XDP takes frames for complete, as a network card delivers them. A client's veth that
-            // leaves checksums to its other end is no such card; only TC knows what is missing.
-            // The frames of backends come through TC, or their switch has completed them.
+            // XDP takes frames as a network card delivers them: complete, and no longer than the
+            // link allows. A client's veth that leaves checksums and segments to its other end is
+            // no such card: driver XDP hands on a wrong checksum, and the kernel refuses to
+            // redirect the long frames of generic XDP. The frames of backends come through TC, or
+            // their switch has completed them.
             if client && attach != Attach::Tc {
                 continue;
             }
