@@ -5,7 +5,10 @@
 mod table;
 
 use lb_common::{
-    abi::backend::{Backend, backend_state},
+    abi::{
+        backend::{Backend, backend_state},
+        service::{ListenKey, select},
+    },
     packet::SlicePacket,
     pipeline::{
         enter, process, track,
@@ -110,6 +113,31 @@ fn a_backend_that_fails_its_probes_keeps_connections_and_loses_datagrams() {
         assert_eq!(run(&tables, packet).reason, Reason::Forwarded);
         assert_eq!(destination(packet), goes_to);
     }
+}
+
+#[test]
+fn turns_of_one_family_are_none_of_the_others() {
+    let mut tables = tables_once();
+    let spare = Backend { address: address("198.18.10.9"), ..tables.backends[&1] };
+    tables.backends.insert(31, spare);
+    tables.pages.insert(1, vec![1, 31]);
+    let web = |listen: &ListenKey| listen.protocol == 6 && listen.port == 80_u16.to_be();
+    for (listen, service) in &mut tables.listens {
+        if web(listen) && [1, 2].contains(&service.id) {
+            // One service for both families; each has its own table.
+            (service.id, service.select) = (1, select::TURN);
+            service.table_len = if listen.address.is_v4() { 2 } else { 1 };
+        }
+    }
+    let mut turns = Vec::new();
+    for port in 41000..41004 {
+        let mut v6 = tcp(&format!("[fd00:18::2]:{port}"), "[fd00:18:1::1]:80", "S").build();
+        assert_eq!(run(&tables, &mut v6).reason, Reason::Forwarded);
+        let mut v4 = tcp(&format!("198.18.0.2:{port}"), "198.18.1.1:80", "S").build();
+        assert_eq!(run(&tables, &mut v4).reason, Reason::Forwarded);
+        turns.push(destination(&v4)[3]);
+    }
+    assert_eq!(turns, [2, 9, 2, 9]);
 }
 
 #[test]

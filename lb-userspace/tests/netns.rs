@@ -12,11 +12,16 @@
 )]
 
 mod netns {
+    mod bodies;
+    mod crowd;
     mod failures;
+    mod flows;
     mod hooks;
-    mod peers;
+    mod iperf;
+    mod outages;
     mod policies;
     mod process;
+    mod site;
     mod traffic;
     pub(crate) mod world;
 }

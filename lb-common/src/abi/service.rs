@@ -120,10 +120,14 @@ impl Default for PageSlots {
 }
 
 abi! {
-    /// Turn counter of a service, shared by all CPUs: round-robin is exact for sequential flows.
-    pub struct Cursor: 8 {
-        /// Flows that asked for a turn.
-        pub turns: u64,
+    /// Turn counters of a service, shared by all CPUs: round-robin is exact for sequential flows.
+    /// Each family has its own, as it has its own table: clients that try one after the other
+    /// would always get the same turns of both.
+    pub struct Cursor: 16 {
+        /// IPv4 flows that asked for a turn.
+        pub turns_v4: u64,
+        /// IPv6 flows that asked for a turn.
+        pub turns_v6: u64,
     }
 }
 

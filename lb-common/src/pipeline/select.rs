@@ -60,7 +60,7 @@ fn by_policy<T: Tables>(tables: &T, flow: &Flow<'_>, service: &Service) -> u32 {
         select::HASH_FLOW => hash(flow, service.hash_seed, true),
         select::HASH_SOURCE => hash(flow, service.hash_seed, false),
         select::RANDOM => tables.random(),
-        select::TURN => return turn(tables, service),
+        select::TURN => return turn(tables, flow.key.is_v6(), service),
         select::SCAN_LEAST => return scan(tables, service, 0),
         select::SCAN_DELAY => return scan(tables, service, 1),
         select::SAMPLE_TWO => return sample(tables, service, 2),
@@ -111,8 +111,8 @@ impl<T: Tables> Step<T> for Probe {
 
 /// (Weighted) round-robin: the table is the turn order.
 #[inline]
-fn turn<T: Tables>(tables: &T, service: &Service) -> u32 {
-    match tables.turn(service.id).checked_rem(u64::from(service.table_len)) {
+fn turn<T: Tables>(tables: &T, v6: bool, service: &Service) -> u32 {
+    match tables.turn(service.id, v6).checked_rem(u64::from(service.table_len)) {
         Some(index) => from_slot(tables, service, index as u32),
         None => NOBODY,
     }

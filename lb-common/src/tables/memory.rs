@@ -61,7 +61,7 @@ pub struct MemoryTables {
     /// `PAGES`
     pub pages: BTreeMap<u32, Vec<u32>>,
     /// `CURSORS`
-    pub turns: RefCell<BTreeMap<u32, u64>>,
+    pub turns: RefCell<BTreeMap<(u32, bool), u64>>,
     /// The headers of the packet at hand.
     pub headers: Cell<Headers>,
     /// State of the random numbers.
@@ -185,9 +185,9 @@ impl Tables for MemoryTables {
         }
     }
 
-    fn turn(&self, service: u32) -> u64 {
+    fn turn(&self, service: u32, v6: bool) -> u64 {
         let mut turns = self.turns.borrow_mut();
-        let turn = turns.entry(service).or_default();
+        let turn = turns.entry((service, v6)).or_default();
         *turn += 1;
         *turn - 1
     }

@@ -97,8 +97,8 @@ pub trait Tables {
     fn repeat<S: Step<Self>>(&self, count: u32, step: &mut S)
     where
         Self: Sized;
-    /// The number of this turn of a service; every call is a turn.
-    fn turn(&self, service: u32) -> u64;
+    /// The number of this turn of a service in a family; every call is a turn.
+    fn turn(&self, service: u32, v6: bool) -> u64;
     /// 32 random bits.
     fn random(&self) -> u32;
     /// A backend.

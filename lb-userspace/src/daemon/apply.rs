@@ -52,8 +52,32 @@ impl Daemon {
             self.resolve().await?;
         }
         self.state.hook = self.state.suitable_hook();
+        if self.state.hook == Hook::Xdp
+            && let Some(interface) = self.veth_uplink().await?
+        {
+            self.mind_checksums(&interface);
+        }
         // Under XDP some ways are not open.
         if self.state.hook == Hook::Xdp { self.resolve().await } else { Ok(()) }
+    }
+
+    /// The first uplink that is one end of a veth pair.
+    async fn veth_uplink(&self) -> anyhow::Result<Option<String>> {
+        let (uplinks, veths) = (self.uplinks().await?, self.links.veths().await?);
+        Ok(uplinks.into_iter().find(|(_, ifindex)| veths.contains(ifindex)).map(|(name, _)| name))
+    }
+
+    /// Senders at the other end of a veth leave checksums to the link, and XDP cannot complete them:
+    /// the backends would drop what they get.
+    fn mind_checksums(&mut self, interface: &str) {
+        if self.state.config.attach == Attach::Auto {
+            info!(interface, "one end of a veth pair: taking TC, which completes checksums");
+            self.state.hook = Hook::Tc;
+        } else {
+            let senders = "what senders at its other end leave to the link has no checksum in XDP";
+            let problem = anyhow::anyhow!("{interface} is one end of a veth pair: {senders}");
+            self.tell("attach: xdp", Err(problem.context("use attach: auto or tc")));
+        }
     }
 
     /// Makes the kernel look for the neighbours it does not know.

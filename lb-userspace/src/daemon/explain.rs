@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 use lb_common::{
     abi::{
         flow::conn_kind,
-        service::{Service, select},
+        service::{Cursor, Service, select},
     },
     pipeline::{
         Flow,
@@ -105,9 +105,11 @@ impl Daemon {
             self.observed.listens.values().chain(self.observed.ranges.values()).collect();
         let turn = |service: &&Service| service.select == select::TURN;
         let turns = services.into_iter().filter(turn).map(|service| service.id);
-        let turns = turns
-            .map(|id| Ok((id, self.dataplane.maps.turns(id)?)))
-            .collect::<Result<BTreeMap<_, _>, crate::maps::MapError>>()?;
+        let mut given = BTreeMap::new();
+        for id in turns {
+            let Cursor { turns_v4, turns_v6 } = self.dataplane.maps.turns(id)?;
+            given.extend([((id, false), turns_v4), ((id, true), turns_v6)]);
+        }
         let ranges = self.observed.ranges.iter();
         let pages = self.observed.pages.iter();
         Ok(MemoryTables {
@@ -118,7 +120,7 @@ impl Daemon {
             pages: pages.map(|(index, page)| (*index, page.slots.0.to_vec())).collect(),
             backends: self.observed.backends.clone(),
             flows: counters.flows.into(),
-            turns: turns.into(),
+            turns: given.into(),
             ..MemoryTables::default()
         })
     }

@@ -119,9 +119,9 @@ impl KernelMaps {
         Ok(self.clock.get(&0, 0).map_err(error("CLOCK"))?)
     }
 
-    /// How many turns a service has given out.
-    pub(crate) fn turns(&self, service: u32) -> Result<u64, MapError> {
-        Ok(self.cursors.get(&service, 0).map_err(error("CURSORS"))?.turns)
+    /// The turns that a service has given out.
+    pub(crate) fn turns(&self, service: u32) -> Result<Cursor, MapError> {
+        self.cursors.get(&service, 0).map_err(error("CURSORS"))
     }
 
     /// The generations of all backends that are not absent, by id.

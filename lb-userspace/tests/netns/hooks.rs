@@ -36,13 +36,24 @@ fn generic_xdp_reaches_remote_backends() {
 }
 
 #[test]
-fn auto_takes_tc_for_containers_and_xdp_for_machines() {
-    for (topology, hook) in [(Topology::Bridge, "tc"), (Topology::Remote, "xdp")] {
-        let world = World::new(topology, Attach::Auto, Policy::RoundRobin);
+fn auto_takes_tc_where_senders_leave_checksums_to_a_veth() {
+    for topology in [Topology::Bridge, Topology::Remote] {
+        let plan = LabPlan { checksum_offload: true, gro: true, ..plan(topology) };
+        let world = World::with(plan, Attach::Auto, Policy::RoundRobin, |_| {});
         let status: StatusReport = world.ask(&Request::Status);
         let uplink = status.attach.iter().find(|attached| attached.interface == "up0").unwrap();
-        assert_eq!(uplink.hook, hook, "{topology:?}");
+        assert_eq!(uplink.hook, "tc", "{topology:?}");
+        let report = world.load(90);
+        assert_eq!((report.answered(), report.failures()), (90, 0), "{topology:?}: {report:?}");
     }
+}
+
+#[test]
+fn xdp_on_a_veth_is_said_to_lose_what_is_left_to_the_link() {
+    let plan = LabPlan { gro: true, ..plan(Topology::Remote) };
+    let world = World::with(plan, Attach::Xdp, Policy::RoundRobin, |_| {});
+    let status: StatusReport = world.ask(&Request::Status);
+    assert!(status.problems.iter().any(|problem| problem.contains("up0 is one end")), "{status:?}");
 }
 
 /// What `ip` says of the programs on the balancer's interfaces.

@@ -14,12 +14,7 @@ use lb_userspace::{
     },
 };
 
-use lb_userspace::admin::{
-    Request,
-    report::{FlowsReport, StatusReport},
-};
-
-use super::world::{BACKEND_PORT, PORT, World, eventually, plan};
+use super::world::{BACKEND_PORT, PORT, World, plan};
 
 fn curl_both(world: &World) {
     for url in [format!("http://{}/", vip_v4(1)), format!("http://[{}]/", vip_v6(1))] {
@@ -154,54 +149,4 @@ fn a_container_of_this_host_and_a_backend_itself_may_call_the_vip() {
     }
     // Round-robin: the caller itself was among the three that answered.
     assert_eq!(seen.len(), 3, "{seen:?}");
-}
-
-#[test]
-fn ten_thousand_flows_at_once() {
-    const FLOWS: usize = 10_000;
-    let limit = nix::sys::resource::Resource::RLIMIT_NOFILE;
-    let (_, hard) = nix::sys::resource::getrlimit(limit).unwrap();
-    nix::sys::resource::setrlimit(limit, hard, hard).unwrap();
-    let world = World::with(plan(Topology::Bridge), Attach::Tc, Policy::Maglev, |config| {
-        let service = &mut config.services[0];
-        service.listens.truncate(1);
-        service.backends.retain(|backend| backend.endpoint.address.is_ipv4());
-        for backend in &mut service.backends {
-            backend.endpoint.port = BACKEND_PORT + 2;
-            backend.weight = Weight::DEFAULT;
-        }
-    });
-    // The kernel completes the handshakes of a listener: nobody has to accept.
-    let listeners: Vec<_> = world
-        .lab
-        .backends()
-        .iter()
-        .map(|backend| {
-            let listen = || {
-                std::fs::write("/proc/sys/net/core/somaxconn", "65535").unwrap();
-                let (listener, backlog) =
-                    (TcpListener::bind((backend.v4, BACKEND_PORT + 2)), 20_000);
-                let listener = listener.unwrap();
-                let backlog = nix::sys::socket::Backlog::new(backlog.min(4095)).unwrap();
-                nix::sys::socket::listen(&listener, backlog).unwrap();
-                listener
-            };
-            backend.netns.in_netns(listen).unwrap()
-        })
-        .collect();
-    let vip = SocketAddr::new(IpAddr::V4(vip_v4(1)), PORT);
-    let open = || {
-        let connect = |_| TcpStream::connect_timeout(&vip, Duration::from_secs(10));
-        (0..FLOWS).map(connect).collect::<Result<Vec<_>, _>>()
-    };
-    let streams = world.lab.client().in_netns(open).unwrap().unwrap();
-    let report: FlowsReport = world.ask(&Request::Flows { limit: 1, service: None });
-    assert_eq!(report.total, FLOWS as u64);
-    drop(streams);
-    // Nobody has accepted them: the kernel resets them with their listeners.
-    drop(listeners);
-    eventually("all flows have ended", || {
-        let report: StatusReport = world.ask(&Request::Status);
-        report.flows == 0
-    });
 }

@@ -115,6 +115,13 @@ impl Links {
         Ok(links.into_iter().map(|(index, link)| (index, link.name)).collect())
     }
 
+    /// The links that are one end of a veth pair.
+    pub async fn veths(&self) -> Result<BTreeSet<u32>, LinkError> {
+        let links = netlink::links(&self.netlink).await?;
+        let veths = links.into_iter().filter(|(_, link)| link.peer.is_some());
+        Ok(veths.map(|(index, _)| index).collect())
+    }
+
     /// Switches GRO on at the far end of a veth whose near end is here, and says whether it is on
     /// there. XDP that redirects into a veth needs it: without it the far end does not run NAPI and
     /// drops what comes.
