@@ -109,3 +109,17 @@ fn ten_thousand_flows_keep_their_backends_when_the_configuration_changes() {
         status.flows == 0
     });
 }
+
+#[test]
+fn flows_of_a_removed_backend_go_on_until_they_are_drained() {
+    let mut site = Site::new(plan(Topology::Bridge), Attach::Tc, Policy::Maglev, |_| {});
+    let file = follow_a_file(&mut site);
+    let mut connections = open_from(&site, FIRST_PORT, 50);
+    let before = ask_all(&mut connections, "before");
+    assert!(before.iter().any(|answer| answer == "b3"), "{before:?}");
+    // The third has left. Its flows have the five minutes that `drain` is unless it is set.
+    reload(&site, &file, &[1, 1]);
+    assert_eq!(ask_all(&mut connections, "after"), before);
+    let answers = ask_all(&mut open_from(&site, FIRST_PORT + FLOWS, 50), "fresh");
+    assert!(!answers.iter().any(|answer| answer == "b3"), "{answers:?}");
+}
