@@ -3,6 +3,7 @@
 use std::{io::IsTerminal as _, process::ExitCode};
 
 use lb_userspace::{
+    chain,
     cli::{Cli, Command, DockerCommand, output},
     commands, demo,
 };
@@ -22,7 +23,7 @@ fn main() -> ExitCode {
         // Whoever reads us has read enough.
         Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("weir: {error:#}");
+            eprintln!("weir: {}", chain::one_line(&error));
             let wrong = error.is::<lb_userspace::config::LoadError>();
             if wrong { ExitCode::from(WRONG) } else { ExitCode::FAILURE }
         }

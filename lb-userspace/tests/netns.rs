@@ -17,6 +17,7 @@ mod netns {
     mod peers;
     mod policies;
     mod process;
+    mod starts;
     mod traffic;
     pub(crate) mod world;
 }

@@ -22,6 +22,7 @@ use crate::{
             HealthReport, ReloadReport, ServiceReport, ShareReport, StatusReport,
         },
     },
+    chain::one_line,
     dataplane::{counters::Counters, flows::FlowEntry},
     docker,
     metrics::{self, BackendMetrics, MetricsInput, ServiceMetrics},
@@ -49,7 +50,7 @@ impl Daemon {
             Request::Metrics => self.metrics(),
             Request::Health => Ok(Data::Health(HealthReport { reasons: self.problems.clone() })),
         };
-        result.map_or_else(|error| Response::Err(format!("{error:#}")), Response::Ok)
+        result.map_or_else(|error| Response::Err(one_line(&error)), Response::Ok)
     }
 
     async fn reload_now(&mut self) -> Response {
@@ -253,7 +254,7 @@ impl Daemon {
         match self.reconcile() {
             Ok(()) if drained => Response::done(format!("{backend} takes no new flows")),
             Ok(()) => Response::done(format!("{backend} takes new flows again")),
-            Err(error) => Response::Err(format!("{error:#}")),
+            Err(error) => Response::Err(one_line(&error)),
         }
     }
 
@@ -278,7 +279,7 @@ impl Daemon {
         }
         self.state.generation = self.state.generation.wrapping_add(1);
         match (self.reconcile(), weight) {
-            (Err(error), _) => Response::Err(format!("{error:#}")),
+            (Err(error), _) => Response::Err(one_line(&error)),
             (Ok(()), Some(weight)) => {
                 Response::done(format!("{backend} has weight {weight} in {service}"))
             }
