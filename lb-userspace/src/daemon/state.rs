@@ -243,10 +243,11 @@ impl State {
     }
 
     /// The hook that suits the backends: TC keeps GRO and TSO for containers of this host; XDP is
-    /// the shorter way to backends elsewhere.
+    /// the shorter way to backends elsewhere. Those that do not answer yet have no say.
     pub(super) fn suitable_hook(&self) -> Hook {
-        let mut ways = self.wanted_ways().map(|(_, resolved)| resolved.way).peekable();
-        let elsewhere = ways.peek().is_some() && ways.all(|way| way == way::LINK);
+        let known = self.wanted_ways().map(|(_, resolved)| resolved);
+        let mut known = known.filter(|resolved| !resolved.unresolved).peekable();
+        let elsewhere = known.peek().is_some() && known.all(|known| known.way == way::LINK);
         match self.config.attach {
             Attach::Xdp => Hook::Xdp,
             Attach::XdpGeneric => Hook::XdpGeneric,

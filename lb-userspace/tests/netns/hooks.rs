@@ -44,6 +44,23 @@ fn auto_takes_tc_for_containers_and_xdp_for_machines() {
     }
 }
 
+#[test]
+fn a_machine_that_does_not_answer_has_no_say_in_what_auto_takes() {
+    let plan = LabPlan { gro: true, ..plan(Topology::Remote) };
+    let world = World::with(plan, Attach::Auto, Policy::RoundRobin, |config| {
+        let backends = &mut config.services[0].backends;
+        let mut dead = backends[0];
+        dead.endpoint.address = "198.18.10.99".parse().unwrap();
+        backends.push(dead);
+    });
+    let status: StatusReport = world.ask(&Request::Status);
+    let hooks: Vec<_> = status.attach.iter().map(|attached| attached.hook.as_str()).collect();
+    assert_eq!(hooks, ["xdp", "xdp"], "{status:?}");
+    let backends: Vec<BackendReport> = world.ask(&Request::Backends);
+    let dead = backends.iter().find(|backend| backend.endpoint.contains("10.99")).unwrap();
+    assert_eq!(dead.way, "stack", "{dead:?}");
+}
+
 /// What `ip` says of the programs on the balancer's interfaces.
 fn programs(world: &World) -> String {
     let output = world.lab.lb().command("ip").args(["-d", "link"]).output().unwrap();
