@@ -3,8 +3,11 @@
 use std::{io::IsTerminal as _, process::ExitCode};
 
 use lb_userspace::{
+    chain,
     cli::{Cli, Command, DockerCommand, output},
-    commands, demo,
+    commands,
+    config::LoadError,
+    demo,
 };
 use tracing_subscriber::EnvFilter;
 
@@ -21,12 +24,20 @@ fn main() -> ExitCode {
         Ok(code) => code,
         // Whoever reads us has read enough.
         Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("weir: {error:#}");
-            let wrong = error.is::<lb_userspace::config::LoadError>();
-            if wrong { ExitCode::from(WRONG) } else { ExitCode::FAILURE }
-        }
+        Err(error) => complain(&error),
     }
+}
+
+/// Says what went wrong; mistakes in a configuration as `weir check` shows them.
+fn complain(error: &anyhow::Error) -> ExitCode {
+    let of_config = error.downcast_ref::<LoadError>();
+    if let Some(LoadError::Invalid(mistakes)) = of_config {
+        let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        eprint!("{}", mistakes.render(std::io::stderr().is_terminal() && !refused));
+    } else {
+        eprintln!("weir: {}", chain::one_line(error));
+    }
+    if of_config.is_some() { ExitCode::from(WRONG) } else { ExitCode::FAILURE }
 }
 
 /// Logs go to standard error; the demo shows itself, so it only logs what is wrong.

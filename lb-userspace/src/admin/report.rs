@@ -308,6 +308,8 @@ pub struct Candidate {
     pub flows: u64,
     /// Weight in force.
     pub weight: u16,
+    /// Its state: only one that is up gets new flows.
+    pub state: BackendState,
     /// Whether it is the one.
     pub chosen: bool,
 }

@@ -4,6 +4,7 @@ mod arguments;
 mod help;
 pub mod output;
 pub mod table;
+pub mod terminal;
 pub mod units;
 
 use std::{ffi::OsString, path::PathBuf};

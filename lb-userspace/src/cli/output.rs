@@ -4,13 +4,15 @@ use std::io::{self, IsTerminal as _, Write};
 
 use serde::Serialize;
 
-use super::table::Table;
+use super::{table::Table, terminal};
 
 /// A place to print to, and whether a person looks at it.
 pub struct Output<'a> {
     writer: Box<dyn Write + 'a>,
     colour: bool,
     terminal: bool,
+    /// Of a terminal that tells.
+    width: Option<usize>,
 }
 
 impl Output<'static> {
@@ -22,19 +24,20 @@ impl Output<'static> {
         // https://no-color.org: the variable counts when it is set and not empty.
         let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let colour = terminal && !refused;
-        Self { writer: Box::new(io::BufWriter::new(stdout)), colour, terminal }
+        let width = terminal::width(&stdout).filter(|_| terminal);
+        Self { writer: Box::new(io::BufWriter::new(stdout)), colour, terminal, width }
     }
 }
 
 impl<'a> Output<'a> {
     /// Plain text.
     pub fn plain(writer: impl Write + 'a) -> Self {
-        Self { writer: Box::new(writer), colour: false, terminal: false }
+        Self { writer: Box::new(writer), colour: false, terminal: false, width: None }
     }
 
     /// What a terminal gets.
     pub fn terminal(writer: impl Write + 'a) -> Self {
-        Self { writer: Box::new(writer), colour: true, terminal: true }
+        Self { writer: Box::new(writer), colour: true, terminal: true, width: None }
     }
 
     /// Whether to colour.
@@ -49,9 +52,13 @@ impl<'a> Output<'a> {
         self.writer.write_all(b"\n")
     }
 
-    /// A table.
+    /// A table, as wide as the terminal at most; elsewhere all of it.
     pub fn table(&mut self, table: &Table) -> io::Result<()> {
-        self.writer.write_all(table.render(self.colour).as_bytes())
+        let text = match self.width {
+            Some(width) => table.render_within(width, self.colour),
+            None => table.render(self.colour),
+        };
+        self.writer.write_all(text.as_bytes())
     }
 
     /// Room for the next picture: a clear terminal, elsewhere an empty line between two.

@@ -86,13 +86,30 @@ pub fn printable(text: &str) -> String {
 pub struct Table {
     columns: Vec<(&'static str, Align)>,
     rows: Vec<Vec<Cell>>,
+    elastic: Vec<(&'static str, usize)>,
+    spare: Vec<&'static str>,
 }
 
 impl Table {
     /// A table with these columns.
     #[must_use]
     pub fn new(columns: &[(&'static str, Align)]) -> Self {
-        Self { columns: columns.to_vec(), rows: Vec::new() }
+        let columns = columns.to_vec();
+        Self { columns, rows: Vec::new(), elastic: Vec::new(), spare: Vec::new() }
+    }
+
+    /// Columns that may be cut to a width where there is little room.
+    #[must_use]
+    pub fn elastic(mut self, columns: &[(&'static str, usize)]) -> Self {
+        self.elastic = columns.to_vec();
+        self
+    }
+
+    /// Columns that are left out where there is less room still, the first one first.
+    #[must_use]
+    pub fn spare(mut self, columns: &[&'static str]) -> Self {
+        self.spare = columns.to_vec();
+        self
     }
 
     /// Adds a row. Cells that are not there are empty; cells beyond the columns are not shown.
@@ -109,15 +126,77 @@ impl Table {
     /// The table as lines, without blanks at their ends.
     #[must_use]
     pub fn render(&self, colour: bool) -> String {
-        let widths: Vec<usize> = (0..self.columns.len()).map(|index| self.width(index)).collect();
+        self.lines(&self.widths(), colour)
+    }
+
+    /// The table in a terminal of this width: what matters less is cut or left out, and said. What
+    /// does not fit even then is wrapped by the terminal.
+    #[must_use]
+    pub fn render_within(&self, room: usize, colour: bool) -> String {
+        let mut widths = self.widths();
+        let mut hidden = Vec::new();
+        let mut spare = self.spare.iter();
+        while self.least(&widths) > room
+            && let Some(name) = spare.next()
+        {
+            if let Some(index) = self.index(name) {
+                widths[index] = None;
+                hidden.push(*name);
+            }
+        }
+        self.squeeze(&mut widths, room);
+        let mut text = self.lines(&widths, colour);
+        if !hidden.is_empty() {
+            let note = format!("not shown in {room} columns: {}\n", hidden.join(", "));
+            text.push_str(&note);
+        }
+        text
+    }
+
+    /// What every column needs; none for one that is left out.
+    fn widths(&self) -> Vec<Option<usize>> {
+        (0..self.columns.len()).map(|index| Some(self.width(index))).collect()
+    }
+
+    fn index(&self, name: &str) -> Option<usize> {
+        self.columns.iter().position(|(column, _)| *column == name)
+    }
+
+    /// The width with all elastic columns cut.
+    fn least(&self, widths: &[Option<usize>]) -> usize {
+        let mut cut = widths.to_vec();
+        self.squeeze(&mut cut, 0);
+        total(&cut)
+    }
+
+    /// Takes from the elastic columns, the widest first, until the table fits or no more is to be
+    /// had.
+    fn squeeze(&self, widths: &mut [Option<usize>], room: usize) {
+        let elastic = self.elastic.iter().filter_map(|(name, least)| {
+            let index = self.index(name)?;
+            let head = self.columns.get(index).map_or(0, |(name, _)| name.len());
+            Some((index, (*least).max(head)))
+        });
+        let elastic: Vec<_> = elastic.collect();
+        while total(widths) > room {
+            let can = elastic.iter().filter(|(index, least)| widths[*index] > Some(*least));
+            let Some((widest, _)) = can.max_by_key(|(index, _)| widths[*index]) else { return };
+            widths[*widest] = widths[*widest].map(|width| width - 1);
+        }
+    }
+
+    fn lines(&self, widths: &[Option<usize>], colour: bool) -> String {
         let bold = |text: &str| if colour { format!("\x1b[1m{text}{RESET}") } else { text.into() };
         let mut text = String::new();
-        let head = self.columns.iter().map(|&(name, _)| (name, bold(name)));
-        self.line(&mut text, &widths, head);
+        let head = self.columns.iter().map(|&(name, _)| (name.to_owned(), bold(name)));
+        self.line(&mut text, widths, head);
         for row in &self.rows {
-            let cells =
-                row.iter().map(|cell| (cell.text.as_str(), cell.tone.paint(&cell.text, colour)));
-            self.line(&mut text, &widths, cells);
+            let cells = row.iter().zip(widths).map(|(cell, width)| {
+                let shown = cut(&cell.text, width.unwrap_or(0));
+                let painted = cell.tone.paint(&shown, colour);
+                (shown, painted)
+            });
+            self.line(&mut text, widths, cells);
         }
         text
     }
@@ -129,16 +208,17 @@ impl Table {
     }
 
     /// Appends a line of cells, each as it is measured and as it is printed.
-    fn line<'a>(
+    fn line(
         &self,
         text: &mut String,
-        widths: &[usize],
-        cells: impl Iterator<Item = (&'a str, String)>,
+        widths: &[Option<usize>],
+        cells: impl Iterator<Item = (String, String)>,
     ) {
         let mut blanks = 0;
         for ((&(_, align), width), (measured, printed)) in
             self.columns.iter().zip(widths).zip(cells)
         {
+            let Some(width) = width else { continue };
             let padding = width.saturating_sub(measured.chars().count());
             let (before, after) = match align {
                 Align::Left => (0, padding),
@@ -154,6 +234,22 @@ impl Table {
         }
         text.push('\n');
     }
+}
+
+/// The width of a line with columns of these widths.
+fn total(widths: &[Option<usize>]) -> usize {
+    let shown = widths.iter().flatten();
+    let gaps = shown.clone().count().saturating_sub(1) * GAP.len();
+    shown.sum::<usize>() + gaps
+}
+
+/// As much of a text as fits, with an ellipsis for the rest.
+fn cut(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    let kept = text.chars().take(width.saturating_sub(1));
+    kept.chain("…".chars()).collect()
 }
 
 /// Lines of a name and a value: a table without a head.
@@ -219,6 +315,52 @@ mod tests {
         let mut table = Table::new(&[("A", Align::Left)]);
         table.row(["x\x1b[2J\r\ny\u{9b}".into(), "beyond".into()]);
         assert_eq!(table.render(false), "A\nx\u{fffd}[2J\u{fffd}\u{fffd}y\u{fffd}\n");
+    }
+
+    #[test]
+    fn what_matters_less_goes_first_where_there_is_little_room() {
+        let mut table = Table::new(&[
+            ("BACKEND", Align::Left),
+            ("HEALTH", Align::Left),
+            ("FLOWS", Align::Right),
+            ("WHY", Align::Left),
+        ]);
+        table = table.elastic(&[("HEALTH", 6), ("WHY", 4)]).spare(&["WHY", "FLOWS", "BACKEND"]);
+        table.row(["1.2.3.4:80", "connection refused", "7", "no neighbour"].map(Cell::from));
+        let rows = [
+            (
+                50,
+                "BACKEND     HEALTH              FLOWS  WHY\n\
+                  1.2.3.4:80  connection refused      7  no neighbour\n",
+            ),
+            (
+                44,
+                "BACKEND     HEALTH        FLOWS  WHY\n\
+                  1.2.3.4:80  connection …      7  no neighbour\n",
+            ),
+            (
+                31,
+                "BACKEND     HEALTH  FLOWS  WHY\n\
+                  1.2.3.4:80  conne…      7  no …\n",
+            ),
+            (
+                30,
+                "BACKEND     HEALTH       FLOWS\n\
+                  1.2.3.4:80  connection…      7\n\
+                  not shown in 30 columns: WHY\n",
+            ),
+            (
+                20,
+                "BACKEND     HEALTH\n\
+                  1.2.3.4:80  connect…\n\
+                  not shown in 20 columns: WHY, FLOWS\n",
+            ),
+            (3, "HEALTH\nconne…\nnot shown in 3 columns: WHY, FLOWS, BACKEND\n"),
+        ];
+        for (room, text) in rows {
+            assert_eq!(table.render_within(room, false), text, "{room}");
+        }
+        assert_eq!(table.render_within(51, true), table.render(true));
     }
 
     #[test]

@@ -47,7 +47,9 @@ fn table(backends: &[BackendReport]) -> Table {
         ("OUT", Right),
         ("WAY", Left),
         ("WHY", Left),
-    ]);
+    ])
+    .elastic(&[("SERVICES", 12), ("HEALTH", 12), ("WHY", 12)])
+    .spare(&["WHY", "OUT", "IN", "WEIGHT", "WAY", "SERVICES"]);
     for backend in backends {
         table.row([
             backend.endpoint.as_str().into(),
@@ -59,7 +61,7 @@ fn table(backends: &[BackendReport]) -> Table {
             units::bytes(backend.bytes_in).into(),
             units::bytes(backend.bytes_out).into(),
             way(backend).into(),
-            backend.why.as_str().into(),
+            why(backend).into(),
         ]);
     }
     table
@@ -72,6 +74,13 @@ fn way(backend: &BackendReport) -> String {
         ("", ifindex) => format!("{} #{ifindex}", backend.way),
         (interface, _) => format!("{} {interface}", backend.way),
     }
+}
+
+/// What the way does not say itself.
+fn why(backend: &BackendReport) -> &str {
+    let why = backend.why.strip_prefix(&backend.way).and_then(|rest| rest.strip_prefix(": "));
+    let why = why.unwrap_or(&backend.why);
+    if why == backend.interface { "" } else { why }
 }
 
 /// The state in its colour.
@@ -97,6 +106,38 @@ mod tests {
         198.18.10.3:8080/tcp      web,api   down     3 failures: connection refused       2     12  3.4 MiB  1.0 GiB  stack          no neighbour entry
         [fd00:18:10::4]:8080/tcp            closing  not checked                          2     12  3.4 MiB  1.0 GiB  redirect #9    left the configuration
         ");
+    }
+
+    #[test]
+    fn nothing_is_said_twice() {
+        let rows = [
+            ("link", "dn0", "dn0", ""),
+            ("link", "dn0", "dn0 on br0", "dn0 on br0"),
+            ("stack", "", "stack: no route", "no route"),
+            ("stack", "", "stacked up", "stacked up"),
+            ("stack", "", "", ""),
+        ];
+        for (way, interface, said, shown) in rows {
+            let backend = BackendReport {
+                way: way.into(),
+                interface: interface.into(),
+                why: said.into(),
+                ..fake::backends().remove(0)
+            };
+            assert_eq!(why(&backend), shown, "{said:?}");
+        }
+    }
+
+    #[test]
+    fn addresses_and_states_are_there_in_80_columns() {
+        let mut backends = fake::backends();
+        backends[0].services = vec!["a-rather-long-service-name-of-a-team".into()];
+        let text = table(&backends).render_within(80, false);
+        let mut lines = text.lines();
+        assert!(lines.all(|line| line.chars().count() <= 80), "{text}");
+        for part in ["[fd00:18:10::4]:8080/tcp", "closing", "FLOWS", "a-rather-l", "OUT, IN"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
     }
 
     #[test]

@@ -56,7 +56,9 @@ fn look(file: &Path) -> anyhow::Result<DockerReport> {
 
 fn table(report: &DockerReport) -> Table {
     let columns = ["CONTAINER", "ID", "VERDICT", "SERVICES", "BACKENDS", "WHY"];
-    let mut table = Table::new(&columns.map(|column| (column, Left)));
+    let mut table = Table::new(&columns.map(|column| (column, Left)))
+        .elastic(&[("CONTAINER", 16), ("SERVICES", 12), ("WHY", 16)])
+        .spare(&["ID", "BACKENDS", "SERVICES"]);
     for container in &report.containers {
         let tone = match container.verdict {
             ContainerVerdict::Published => Tone::Good,

@@ -6,7 +6,7 @@ use crate::{
     admin::{
         client::ask,
         protocol::Request,
-        report::{ExplainVerdict, Explanation},
+        report::{BackendState, ExplainVerdict, Explanation},
     },
     cli::{
         ExplainArgs,
@@ -17,6 +17,7 @@ use crate::{
         },
         units,
     },
+    commands::backends::state_cell,
 };
 
 /// Asks and prints.
@@ -74,12 +75,18 @@ fn candidates(explanation: &Explanation) -> Table {
     let mut table =
         Table::new(&[("CANDIDATE", Left), ("FLOWS", Right), ("WEIGHT", Right), ("", Left)]);
     for candidate in &explanation.candidates {
-        let mark = if candidate.chosen { "chosen" } else { "" };
+        let mark = match candidate.state {
+            _ if candidate.chosen => Cell::toned("chosen", Tone::Good),
+            BackendState::Up => Cell::default(),
+            BackendState::Drained | BackendState::Down | BackendState::Closing => {
+                state_cell(candidate.state)
+            }
+        };
         table.row([
             candidate.backend.as_str().into(),
             units::count(candidate.flows).into(),
             candidate.weight.to_string().into(),
-            Cell::toned(mark, Tone::Good),
+            mark,
         ]);
     }
     table

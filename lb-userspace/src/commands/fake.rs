@@ -280,6 +280,7 @@ pub(super) fn explanation() -> Explanation {
         backend: backend.into(),
         flows,
         weight,
+        state: if chosen { BackendState::Up } else { BackendState::Drained },
         chosen,
     };
     Explanation {

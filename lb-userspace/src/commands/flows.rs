@@ -45,7 +45,9 @@ fn table(report: &FlowsReport) -> Table {
         ("STATE", Left),
         ("AGE", Right),
         ("IDLE", Right),
-    ]);
+    ])
+    .elastic(&[("SERVICE", 8)])
+    .spare(&["AGE", "IDLE", "SERVICE", "PROTO"]);
     for flow in &report.flows {
         table.row([
             flow.protocol.to_string().into(),

@@ -44,10 +44,12 @@ fn table(services: &[ServiceReport]) -> Table {
         ("WEIGHT", Right),
         ("SHARE", Right),
         ("STATE", Left),
-        ("FLOWS", Right),
+        ("OPENED", Right),
         ("IN", Right),
         ("OUT", Right),
-    ]);
+    ])
+    .elastic(&[("SERVICE", 28)])
+    .spare(&["OUT", "IN", "POLICY", "OPENED"]);
     for service in services {
         let mut listens = service.listens.iter();
         let first = listens.next().map(String::as_str).unwrap_or_default();

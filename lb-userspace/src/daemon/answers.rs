@@ -22,6 +22,7 @@ use crate::{
             HealthReport, ReloadReport, ServiceReport, ShareReport, StatusReport,
         },
     },
+    chain::one_line,
     dataplane::{counters::Counters, flows::FlowEntry},
     docker,
     metrics::{self, BackendMetrics, MetricsInput, ServiceMetrics},
@@ -49,7 +50,7 @@ impl Daemon {
             Request::Metrics => self.metrics(),
             Request::Health => Ok(Data::Health(HealthReport { reasons: self.problems.clone() })),
         };
-        result.map_or_else(|error| Response::Err(format!("{error:#}")), Response::Ok)
+        result.map_or_else(|error| Response::Err(one_line(&error)), Response::Ok)
     }
 
     async fn reload_now(&mut self) -> Response {
@@ -142,7 +143,7 @@ impl Daemon {
         Ok(Data::Services(self.state.config.services.iter().map(report).collect()))
     }
 
-    /// The parts of a service's backends in it.
+    /// The parts of a service's backends in what arrives over their family.
     fn shares(&self, service: &Service) -> Vec<ShareReport> {
         let part = |spec: &crate::model::BackendSpec| {
             let weight = self.state.weight(&service.name, spec.endpoint, spec.weight.get());
@@ -151,12 +152,15 @@ impl Daemon {
         };
         let parts: Vec<_> = service.backends.iter().map(part).collect();
         let usable = |state| if state == BackendState::Up { 1.0 } else { 0.0 };
-        let total: f64 = parts.iter().map(|(_, weight, s)| f64::from(*weight) * usable(*s)).sum();
-        let share = |(endpoint, weight, state): (Endpoint, u16, BackendState)| ShareReport {
-            endpoint: name(&endpoint),
-            weight,
-            share: if total > 0.0 { f64::from(weight) * usable(state) / total } else { 0.0 },
-            state,
+        let total = |ipv4: bool| -> f64 {
+            let family = parts.iter().filter(|(it, ..)| it.address.is_ipv4() == ipv4);
+            family.map(|(_, weight, state)| f64::from(*weight) * usable(*state)).sum()
+        };
+        let totals = [total(false), total(true)];
+        let share = |(endpoint, weight, state): (Endpoint, u16, BackendState)| {
+            let total = totals[usize::from(endpoint.address.is_ipv4())];
+            let share = if total > 0.0 { f64::from(weight) * usable(state) / total } else { 0.0 };
+            ShareReport { endpoint: name(&endpoint), weight, share, state }
         };
         parts.into_iter().map(share).collect()
     }
@@ -253,7 +257,7 @@ impl Daemon {
         match self.reconcile() {
             Ok(()) if drained => Response::done(format!("{backend} takes no new flows")),
             Ok(()) => Response::done(format!("{backend} takes new flows again")),
-            Err(error) => Response::Err(format!("{error:#}")),
+            Err(error) => Response::Err(one_line(&error)),
         }
     }
 
@@ -278,7 +282,7 @@ impl Daemon {
         }
         self.state.generation = self.state.generation.wrapping_add(1);
         match (self.reconcile(), weight) {
-            (Err(error), _) => Response::Err(format!("{error:#}")),
+            (Err(error), _) => Response::Err(one_line(&error)),
             (Ok(()), Some(weight)) => {
                 Response::done(format!("{backend} has weight {weight} in {service}"))
             }

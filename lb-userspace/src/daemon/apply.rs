@@ -1,7 +1,7 @@
 //! What the daemon does to the host: find ways, attach, write maps, sweep.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     time::{Duration, Instant},
 };
 
@@ -11,6 +11,7 @@ use tracing::{debug, info, warn};
 
 use super::Daemon;
 use crate::{
+    chain::one_line,
     dataplane::{AttachError, Hook},
     model::{Attach, Interfaces, Limits},
     reconcile::{self, PlanInput},
@@ -20,6 +21,9 @@ use crate::{
 /// How long a start waits for the neighbours of its backends.
 const PATIENCE: Duration = Duration::from_millis(600);
 const PATIENCE_STEP: Duration = Duration::from_millis(30);
+
+/// Links by index, the hook to be on, and their names.
+type Places = BTreeMap<(u32, Hook), String>;
 
 impl Daemon {
     /// Finds the ways to all backends, also to those that left and keep their flows: the program
@@ -51,7 +55,8 @@ impl Daemon {
             tokio::time::sleep(PATIENCE_STEP).await;
             self.resolve().await?;
         }
-        self.state.hook = self.state.suitable_hook();
+        let ways = self.state.wanted_ways().map(|(_, resolved)| resolved);
+        self.state.hook = super::hook::suitable(self.state.config.attach, ways);
         if self.state.hook == Hook::Xdp
             && let Some(interface) = self.veth_uplink().await?
         {
@@ -90,50 +95,51 @@ impl Daemon {
     }
 
     /// Attaches the program wherever packets of clients and replies of backends arrive, and takes
-    /// it off everywhere else.
+    /// it off everywhere else. Where `auto` cannot have XDP on one of these links, all get TC.
     pub(super) async fn attach(&mut self) -> anyhow::Result<()> {
-        let mut places = BTreeSet::new();
-        for (name, ifindex) in self.uplinks().await? {
-            places.insert(self.attach_uplink(&name, ifindex)?);
-        }
-        let hook = self.state.hook;
-        for resolved in self.state.ways().values() {
-            if let Some(veth) = resolved.veth {
-                places.insert((veth, Hook::Tc));
-            } else if resolved.way == way::LINK {
-                places.insert((resolved.ifindex, hook));
+        let uplinks = self.uplinks().await?;
+        let mut places = self.places(&uplinks);
+        match self.attach_to(&places) {
+            Err(error @ (AttachError::Unsupported { .. } | AttachError::Taken { .. }))
+                if self.state.config.attach == Attach::Auto && self.state.hook == Hook::Xdp =>
+            {
+                warn!(why = %error, "native XDP is not to be had, taking TC");
+                self.state.hook = Hook::Tc;
+                // Ways that XDP does not have may be open to TC.
+                self.resolve().await?;
+                places = self.places(&uplinks);
+                self.attach_to(&places)?;
             }
+            result => result?,
         }
-        for (ifindex, hook) in &places {
-            let Some(name) = self.names.get(ifindex).cloned() else { continue };
-            let attached = self.dataplane.attached();
-            if attached.iter().any(|(_, index, there)| index == ifindex && there == hook) {
-                continue;
-            }
-            self.dataplane.attach(&name, *ifindex, *hook)?;
-            info!(interface = name, %hook, "attached");
-        }
-        self.dataplane.retain(|ifindex, hook| places.contains(&(ifindex, hook)))?;
+        self.dataplane.retain(|ifindex, hook| places.contains_key(&(ifindex, hook)))?;
         Ok(())
     }
 
-    /// Attaches an uplink; `auto` takes TC where the driver has no XDP.
-    fn attach_uplink(&mut self, name: &str, ifindex: u32) -> anyhow::Result<(u32, Hook)> {
+    /// Where the program has to be, with the links' names.
+    fn places(&self, uplinks: &[(String, u32)]) -> Places {
         let hook = self.state.hook;
-        match self.dataplane.attach(name, ifindex, hook) {
-            Err(AttachError::Unsupported { .. } | AttachError::Taken { .. })
-                if self.state.config.attach == Attach::Auto && hook != Hook::Tc =>
-            {
-                warn!(interface = name, "native XDP is not to be had, taking TC");
-                self.state.hook = Hook::Tc;
-                self.dataplane.attach(name, ifindex, Hook::Tc)?;
-                Ok((ifindex, Hook::Tc))
-            }
-            result => {
-                result?;
-                Ok((ifindex, hook))
+        let uplinks = uplinks.iter().map(|(name, ifindex)| ((*ifindex, hook), name.clone()));
+        let ways = self.state.ways().values().filter_map(|resolved| {
+            let place = match resolved.veth {
+                Some(veth) => (veth, Hook::Tc),
+                None if resolved.way == way::LINK => (resolved.ifindex, hook),
+                None => return None,
+            };
+            Some((place, self.names.get(&place.0)?.clone()))
+        });
+        uplinks.chain(ways).collect()
+    }
+
+    fn attach_to(&mut self, places: &Places) -> Result<(), AttachError> {
+        for ((ifindex, hook), name) in places {
+            let attached = self.dataplane.attached();
+            if !attached.iter().any(|(_, index, there)| index == ifindex && there == hook) {
+                self.dataplane.attach(name, *ifindex, *hook)?;
+                info!(interface = name, %hook, "attached");
             }
         }
+        Ok(())
     }
 
     /// The uplinks with their indices.
@@ -209,7 +215,7 @@ impl Daemon {
     pub(super) fn tell(&mut self, subject: &str, result: anyhow::Result<()>) {
         let prefix = format!("{subject}: ");
         let had = self.problems.iter().position(|problem| problem.starts_with(&prefix));
-        let problem = result.err().map(|error| format!("{prefix}{error:#}"));
+        let problem = result.err().map(|error| format!("{prefix}{}", one_line(&error)));
         match (had, problem) {
             (None, None) => {}
             (Some(at), None) => {

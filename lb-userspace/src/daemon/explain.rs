@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 use lb_common::{
     abi::{
         flow::conn_kind,
-        service::{Cursor, Service, select},
+        service::{self, Cursor, select},
     },
     pipeline::{
         Flow,
@@ -22,7 +22,7 @@ use crate::{
         Data,
         report::{Candidate, ExplainVerdict, Explanation, FlowName},
     },
-    model::Protocol,
+    model::{BackendSpec, Policy, Protocol, Service},
 };
 
 impl Daemon {
@@ -39,18 +39,22 @@ impl Daemon {
         let (key, settings) = (&key(&flow), &tables.settings);
         let first = Flow { key, settings, now: 0, tcp_flags: 0 };
         let choice = recorded.unwrap_or_else(|| choose(&tables, &first));
-        let reason = Reason::from_number(choice.reason).map_or("unknown", Reason::name);
+        let reason = Reason::from_number(choice.reason);
         let verdict = if recorded.is_some() { ExplainVerdict::Has } else { ExplainVerdict::Would };
         let service = self.service_by_id(choice.service);
         let backends: BTreeMap<u32, String> =
             self.observed.present_backends().map(|(id, e)| (id, name(&e))).collect();
         let backend = backends.get(&choice.backend).cloned();
-        let text = text(verdict, reason, backend.as_deref(), service.map(|s| s.policy.name()));
+        let text = match (verdict, &backend, service) {
+            (ExplainVerdict::Has, Some(_), _) => "the flow is recorded, until it ends".to_owned(),
+            (ExplainVerdict::Would, Some(_), Some(service)) => why_chosen(service),
+            _ => why_nobody(reason, &flow),
+        };
         Ok(Data::Explanation(Box::new(Explanation {
-            reason: reason.to_owned(),
+            reason: reason.map_or("unknown", Reason::name).to_owned(),
             service: service.map(|service| service.name.to_string()),
             policy: service.map(|service| service.policy),
-            candidates: self.candidates(service, choice.backend, &tables),
+            candidates: self.candidates(service, choice.backend, &tables, flow.destination),
             verdict,
             backend,
             text,
@@ -58,7 +62,7 @@ impl Daemon {
         })))
     }
 
-    fn service_by_id(&self, id: u32) -> Option<&crate::model::Service> {
+    fn service_by_id(&self, id: u32) -> Option<&Service> {
         let ids = self.service_ids();
         self.state.config.services.iter().find(|s| ids.get(&s.name) == Some(&id) && id != 0)
     }
@@ -80,30 +84,34 @@ impl Daemon {
 
     fn candidates(
         &self,
-        service: Option<&crate::model::Service>,
+        service: Option<&Service>,
         chosen: u32,
         tables: &MemoryTables,
+        destination: SocketAddr,
     ) -> Vec<Candidate> {
         let Some(service) = service else { return Vec::new() };
-        let candidate = |spec: &crate::model::BackendSpec| {
+        let candidate = |spec: &BackendSpec| {
             let id = self.backend_id(&spec.endpoint).unwrap_or(0);
             Candidate {
                 backend: name(&spec.endpoint),
                 flows: tables.flows.borrow().get(&id).copied().unwrap_or(0),
                 weight: self.state.weight(&service.name, spec.endpoint, spec.weight.get()),
+                state: self.state.backend_state(&spec.endpoint),
                 chosen: id == chosen && id != 0,
             }
         };
-        service.backends.iter().map(candidate).collect()
+        // The backends of a family serve the addresses of that family.
+        let family = |spec: &&BackendSpec| spec.endpoint.address.is_ipv4() == destination.is_ipv4();
+        service.backends.iter().filter(family).map(candidate).collect()
     }
 
     /// The control maps and the backends' flows in plain memory.
     fn copy_of_tables(&self) -> anyhow::Result<MemoryTables> {
         let backends = self.observed.backends.keys().copied();
         let counters = self.dataplane.counters(std::iter::empty(), backends)?;
-        let services: Vec<&Service> =
+        let services: Vec<&service::Service> =
             self.observed.listens.values().chain(self.observed.ranges.values()).collect();
-        let turn = |service: &&Service| service.select == select::TURN;
+        let turn = |service: &&service::Service| service.select == select::TURN;
         let turns = services.into_iter().filter(turn).map(|service| service.id);
         let mut given = BTreeMap::new();
         for id in turns {
@@ -132,22 +140,30 @@ fn key(flow: &FlowName) -> FlowKey {
     FlowKey::new(flow.source.is_ipv6(), source, destination, flow.protocol.number())
 }
 
-fn text(
-    verdict: ExplainVerdict,
-    reason: &str,
-    backend: Option<&str>,
-    policy: Option<&str>,
-) -> String {
-    match (verdict, backend, policy) {
-        (ExplainVerdict::Has, Some(backend), _) => {
-            format!("the flow is recorded: it has {backend} until it ends")
+fn why_chosen(service: &Service) -> String {
+    let why = match service.policy {
+        Policy::ShortestDelay | Policy::WeightedLeastConnections => {
+            "it has the fewest flows for its weight"
         }
-        (ExplainVerdict::Would, Some(backend), Some(policy @ ("random" | "p2c"))) => {
-            format!("policy {policy} draws by chance: {backend} is one such draw")
+        Policy::LeastConnections => "it has the fewest flows",
+        Policy::Maglev => "the hash of the flow's addresses and ports leads to it",
+        Policy::SourceHash => "the hash of the client's address leads to it",
+        Policy::RoundRobin | Policy::WeightedRoundRobin => "its turn is next",
+        Policy::Random | Policy::P2c => "chance decides, and this is one such draw",
+    };
+    let kept = service.affinity.map(|_| "; a client with affinity keeps the one it had");
+    format!("{why}{}", kept.unwrap_or_default())
+}
+
+fn why_nobody(reason: Option<Reason>, flow: &FlowName) -> String {
+    match reason {
+        Some(Reason::NoListener | Reason::NotService) => {
+            format!("no service listens on {}/{}", flow.destination, flow.protocol)
         }
-        (ExplainVerdict::Would, Some(backend), Some(policy)) => {
-            format!("a new flow would get {backend} by policy {policy}")
+        Some(Reason::NoBackend) => "no backend of the service takes new flows".to_owned(),
+        Some(Reason::SourceDenied) => {
+            format!("the service does not allow {}", flow.source.ip())
         }
-        _ => format!("no backend: {reason}"),
+        other => format!("ends as {}", other.map_or("unknown", Reason::name)),
     }
 }

@@ -6,6 +6,7 @@ mod apply;
 pub mod background;
 mod containers;
 mod explain;
+mod hook;
 mod state;
 
 use std::{
@@ -24,8 +25,9 @@ use tracing::{info, warn};
 
 use crate::{
     admin::{self, Question},
+    chain::one_line,
     config::{self, Loaded},
-    dataplane::{Dataplane, LoadOptions, links},
+    dataplane::{Dataplane, LoadOptions, host, links, pins::Pins},
     health::Checker,
     maps::{LbMaps as _, Snapshot},
     model::{Config, Docker, Endpoint},
@@ -106,6 +108,8 @@ pub async fn run_with(
     ready: oneshot::Sender<()>,
     stop: oneshot::Receiver<()>,
 ) -> anyhow::Result<()> {
+    // Without the right to balance nothing else is worth a complaint.
+    host::check()?;
     let (ask, questions) = mpsc::channel(QUESTIONS);
     // The doors first: a second daemon must not get as far as the dataplane.
     let doors = open_doors(&options.config, &ask).await?;
@@ -147,6 +151,7 @@ async fn open_doors(config: &Config, ask: &mpsc::Sender<Question>) -> anyhow::Re
 impl Daemon {
     async fn start(options: Options, docker: Docker, checker: Checker) -> anyhow::Result<Self> {
         let config = options.config;
+        let left = options.bpffs.as_deref().map_or(Ok(Vec::new()), Pins::left_behind)?;
         let load = LoadOptions { limits: config.limits, bpffs: options.bpffs, trace: false };
         let mut dataplane = Dataplane::load(&load)?;
         let ticks_per_second = dataplane.ticks_per_second()?;
@@ -173,7 +178,7 @@ impl Daemon {
         };
         if let Err(error) = daemon.come_up().await {
             // The host stays as it was.
-            daemon.dataplane.detach().context("cannot undo a failed start")?;
+            daemon.dataplane.give_up(&left).context("cannot undo a failed start")?;
             return Err(error);
         }
         Ok(daemon)
@@ -226,7 +231,7 @@ impl Daemon {
             Ok(loaded) => match self.replace(loaded).await {
                 Ok(false) => return,
                 Ok(true) => None,
-                Err(error) => Some(format!("{error:#}")),
+                Err(error) => Some(one_line(&error)),
             },
             Err(error) => Some(error.to_string()),
         };

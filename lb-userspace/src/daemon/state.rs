@@ -15,7 +15,7 @@ use crate::{
     dataplane::{Hook, links::Resolved},
     docker::{Held, Provided},
     health::HealthState,
-    model::{AllDown, Attach, Config, Endpoint, HealthCheck, ServiceName},
+    model::{AllDown, Config, Endpoint, HealthCheck, ServiceName},
     reconcile::{BackendEntry, Desired, DesiredBackend, DesiredService, Link},
 };
 
@@ -240,19 +240,6 @@ impl State {
     pub(super) fn has_unresolved(&self) -> bool {
         let ways = &self.ways;
         self.addresses().iter().any(|end| ways.get(end).is_none_or(|way| way.unresolved))
-    }
-
-    /// The hook that suits the backends: TC keeps GRO and TSO for containers of this host; XDP is
-    /// the shorter way to backends elsewhere.
-    pub(super) fn suitable_hook(&self) -> Hook {
-        let mut ways = self.wanted_ways().map(|(_, resolved)| resolved.way).peekable();
-        let elsewhere = ways.peek().is_some() && ways.all(|way| way == way::LINK);
-        match self.config.attach {
-            Attach::Xdp => Hook::Xdp,
-            Attach::XdpGeneric => Hook::XdpGeneric,
-            Attach::Auto if elsewhere => Hook::Xdp,
-            Attach::Auto | Attach::Tc => Hook::Tc,
-        }
     }
 
     fn link(&self, address: IpAddr) -> Link {

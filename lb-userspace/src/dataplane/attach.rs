@@ -1,6 +1,6 @@
 //! Putting the program on interfaces, taking over what an earlier daemon left, and letting go.
 
-use std::{collections::BTreeMap, fmt, io, path::PathBuf};
+use std::{collections::BTreeMap, fmt, fs, io, path::PathBuf};
 
 use aya::programs::{
     ProgramError, TcAttachType, XdpMode,
@@ -103,14 +103,31 @@ impl Dataplane {
         let old = pin.as_ref().filter(|path| path.exists());
         let old = old.and_then(|path| PinnedLink::from_pin(path).ok()).map(FdLink::from);
         let error = |source| explain(interface, hook, source);
-        let held = match hook {
-            Hook::Tc => self.attach_tc(interface, old).map_err(error)?,
-            Hook::Xdp => self.attach_xdp(ifindex, XdpMode::Driver, old).map_err(error)?,
-            Hook::XdpGeneric => self.attach_xdp(ifindex, XdpMode::Skb, old).map_err(error)?,
+        let held = match (self.take_hook(interface, &place, old), &pin) {
+            // The link was on another interface of this name and number, which is gone.
+            (Err(severed), Some(pin)) if errno(&*severed) == Some(libc::ENOLINK) => {
+                fs::remove_file(pin).map_err(|source| error(source.into()))?;
+                self.take_hook(interface, &place, None)
+            }
+            (held, _) => held,
         };
-        let held = keep(held, pin).map_err(error)?;
+        let held = held.and_then(|held| keep(held, pin)).map_err(error)?;
         self.attachments.held.insert(place, (interface.to_owned(), held));
         Ok(())
+    }
+
+    /// Puts the program on a hook, in place of the one that an old link holds there.
+    fn take_hook(
+        &mut self,
+        interface: &str,
+        place: &Place,
+        old: Option<FdLink>,
+    ) -> Result<Held, Failure> {
+        match place.hook {
+            Hook::Tc => self.attach_tc(interface, old),
+            Hook::Xdp => self.attach_xdp(place.ifindex, XdpMode::Driver, old),
+            Hook::XdpGeneric => self.attach_xdp(place.ifindex, XdpMode::Skb, old),
+        }
     }
 
     fn attach_tc(&mut self, interface: &str, old: Option<FdLink>) -> Result<Held, Failure> {
@@ -179,6 +196,23 @@ impl Dataplane {
             let path = pins.links().join(name);
             if !known.contains(&path) {
                 let link = PinnedLink::from_pin(&path).map_err(io::Error::other)?;
+                drop(link.unpin()?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Undoes a start that failed. If an earlier daemon left links behind, they and their maps go
+    /// on balancing, and what was attached beside them goes.
+    pub fn give_up(mut self, left: &[PathBuf]) -> io::Result<()> {
+        if left.is_empty() {
+            return self.detach().map(drop);
+        }
+        for (place, (name, held)) in std::mem::take(&mut self.attachments.held) {
+            let pin = self.pin_path(&name, place.ifindex, place.hook);
+            if let Held::Pinned(link) = held
+                && pin.is_some_and(|pin| !left.contains(&pin))
+            {
                 drop(link.unpin()?);
             }
         }

@@ -16,7 +16,7 @@ const TCX_MIN: (u32, u32) = (6, 6);
 const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
 
 /// Checks privileges and kernel.
-pub(super) fn check() -> Result<(), LoadError> {
+pub fn check() -> Result<(), LoadError> {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let missing = missing_capabilities(&status);
     if !missing.is_empty() {

@@ -7,6 +7,7 @@ pub mod flows;
 pub mod host;
 pub mod links;
 pub mod loader;
+mod namespace;
 pub mod pins;
 pub mod testrun;
 

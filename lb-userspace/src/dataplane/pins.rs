@@ -14,7 +14,7 @@ use nix::{
     fcntl::{Flock, FlockArg},
 };
 
-use super::LoadError;
+use super::{LoadError, namespace};
 
 /// Where a BPF filesystem is usually mounted.
 pub const BPFFS: &str = "/sys/fs/bpf";
@@ -37,7 +37,7 @@ impl Pins {
     /// the name: a loader never sees the maps of another one. So is the namespace: interfaces of
     /// two namespaces have the same indices.
     pub fn new(bpffs: &Path) -> io::Result<Self> {
-        let namespace = fs::metadata("/proc/thread-self/ns/net")?.ino();
+        let namespace = namespace::cookie()?;
         Ok(Self { root: bpffs.join(format!("{PREFIX}{ABI_VERSION}-{namespace}")) })
     }
 
@@ -51,6 +51,13 @@ impl Pins {
             }
         }
         Ok(all)
+    }
+
+    /// The links that an earlier daemon of this thread's namespace left under `bpffs`, and with
+    /// them a program that goes on balancing.
+    pub fn left_behind(bpffs: &Path) -> io::Result<Vec<PathBuf>> {
+        let pins = Self::new(bpffs)?;
+        Ok(pins.link_names().into_iter().map(|name| pins.links().join(name)).collect())
     }
 
     /// The directory.

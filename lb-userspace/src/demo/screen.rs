@@ -3,10 +3,10 @@
 use std::{
     env,
     io::{self, IsTerminal as _, Write},
-    os::fd::AsRawFd as _,
 };
 
 use super::view::{Colour, Frame, render, render_line};
+use crate::cli::terminal::width;
 
 /// What a terminal is taken to have that does not tell its width.
 const WIDTH_DEFAULT: usize = 80;
@@ -29,7 +29,8 @@ impl Screen<io::Stdout> {
         let plain = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let colour = if plain { Colour::Plain } else { Colour::Ansi };
         let dumb = env::var_os("TERM").is_some_and(|value| value == "dumb");
-        let terminal = (out.is_terminal() && !dumb).then(|| (width(&out), colour));
+        let terminal =
+            (out.is_terminal() && !dumb).then(|| (width(&out).unwrap_or(WIDTH_DEFAULT), colour));
         Self::new(out, terminal)
     }
 }
@@ -56,13 +57,6 @@ impl<W: Write> Screen<W> {
         }
         self.out.flush()
     }
-}
-
-fn width(out: &io::Stdout) -> usize {
-    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
-    // SAFETY: TIOCGWINSZ writes a winsize, which lives until the call returns.
-    let result = unsafe { libc::ioctl(out.as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) };
-    if result == 0 && size.ws_col > 0 { usize::from(size.ws_col) } else { WIDTH_DEFAULT }
 }
 
 #[cfg(test)]

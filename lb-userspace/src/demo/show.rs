@@ -69,7 +69,7 @@ pub fn run(seconds: u64, attach: Attach) -> anyhow::Result<bool> {
     let summary = Summary { vips: stage.vips.clone(), servers: servers.collect(), report };
     stage.end()?;
     let mut out = std::io::stdout();
-    std::io::Write::write_all(&mut out, format!("{summary}").as_bytes())?;
+    std::io::Write::write_all(&mut out, format!("\n{summary}\n").as_bytes())?;
     Ok(summary.complaints().is_empty())
 }
 

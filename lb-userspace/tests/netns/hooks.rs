@@ -6,9 +6,8 @@ use lb_userspace::{
         report::{BackendReport, StatusReport},
     },
     daemon::{self, background::Background},
-    dataplane::{Dataplane, Hook, LoadOptions},
-    lab::{LabPlan, Topology, UPLINK},
-    model::{Attach, Interfaces, Limits, Policy},
+    lab::{LabPlan, Topology},
+    model::{Attach, Interfaces, Policy},
 };
 
 use super::world::{World, eventually, plan};
@@ -71,43 +70,6 @@ fn nothing_is_left_on_the_interfaces() {
     world.daemon.take().unwrap().finish().unwrap();
     assert_eq!(programs(&world), "");
     assert!(!world.config.admin.socket.exists());
-}
-
-/// A program that is not the daemon's on the XDP hook of the uplink, which lets everything pass.
-fn stranger(world: &World) -> Dataplane {
-    let attach = || {
-        let limits = Limits { conns: 64, embryos: 64, ..Limits::default() };
-        let options = LoadOptions { limits, bpffs: None, trace: false };
-        let mut stranger = Dataplane::load(&options).unwrap();
-        let ifindex = nix::net::if_::if_nametoindex(UPLINK).unwrap();
-        stranger.attach(UPLINK, ifindex, Hook::Xdp).unwrap();
-        stranger
-    };
-    world.lab.lb().in_netns(attach).unwrap()
-}
-
-#[test]
-fn a_hook_that_is_taken_is_left_alone() {
-    let plan = LabPlan { gro: true, ..plan(Topology::Remote) };
-    let mut world = World::with(plan, Attach::Xdp, Policy::RoundRobin, |_| {});
-    world.daemon.take().unwrap().finish().unwrap();
-    let stranger = stranger(&world);
-    let before = programs(&world);
-    let options = daemon::Options { config: world.config.clone(), file: None, bpffs: None };
-    let error = Background::start(world.lab.lb(), options).unwrap_err();
-    let text = format!("{error:#}");
-    assert!(text.contains("up0: another program is on the xdp hook"), "{text}");
-    assert_eq!(programs(&world), before);
-    world.config.attach = Attach::Auto;
-    world.start();
-    let status: StatusReport = world.ask(&Request::Status);
-    let uplink = status.attach.iter().find(|attached| attached.interface == UPLINK).unwrap();
-    assert_eq!(uplink.hook, "tc");
-    let report = world.load(90);
-    assert_eq!((report.answered(), report.failures()), (90, 0), "{report:?}");
-    world.daemon.take().unwrap().finish().unwrap();
-    assert_eq!(programs(&world), before);
-    drop(stranger);
 }
 
 #[test]

@@ -21,14 +21,14 @@ use nix::{
 use super::world::{World, eventually, plan};
 
 /// A daemon as users start it, with a directory and a BPF filesystem of its own.
-struct Process {
-    child: Option<Child>,
+pub(crate) struct Process {
+    pub(crate) child: Option<Child>,
     directory: tempfile::TempDir,
-    world: World,
+    pub(crate) world: World,
 }
 
 impl Process {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut world = World::with(plan(Topology::Bridge), Attach::Tc, Policy::RoundRobin, |_| {});
         world.daemon.take().unwrap().finish().unwrap();
         let directory = tempfile::tempdir().unwrap();
@@ -42,7 +42,7 @@ impl Process {
         process
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
@@ -69,7 +69,7 @@ impl Process {
         fs::rename(self.path("new.yaml"), self.path("weir.yaml")).unwrap();
     }
 
-    fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         self.start_with(&self.path("bpf"));
     }
 
@@ -89,13 +89,13 @@ impl Process {
         command.stdin(Stdio::null()).output().unwrap()
     }
 
-    fn signal(&mut self, signal: Signal) -> std::process::ExitStatus {
+    pub(crate) fn signal(&mut self, signal: Signal) -> std::process::ExitStatus {
         let mut child = self.child.take().unwrap();
         kill(Pid::from_raw(child.id().cast_signed()), signal).unwrap();
         child.wait().unwrap()
     }
 
-    fn pins(&self) -> usize {
+    pub(crate) fn pins(&self) -> usize {
         let weir = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with("weir");
         fs::read_dir(self.path("bpf")).unwrap().flatten().filter(weir).count()
     }
@@ -231,22 +231,6 @@ fn one_daemon_at_a_time_balances_in_a_namespace() {
         assert!(said.contains(&format!("another daemon (pid {holder})")), "{said}");
     }
     clean(&load(&process, false, 200).finish().unwrap(), 200);
-}
-
-#[test]
-fn without_capabilities_the_daemon_says_which() {
-    let mut process = Process::new();
-    process.signal(Signal::SIGTERM);
-    let mut run = process.world.lab.lb().command("setpriv");
-    run.args(["--bounding-set", "-all", env!("CARGO_BIN_EXE_weir"), "run", "--config"]);
-    run.arg(process.path("weir.yaml")).arg("--bpffs").arg(process.path("bpf"));
-    let output = run.output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    for capability in ["CAP_NET_ADMIN", "CAP_PERFMON", "CAP_BPF"] {
-        assert!(said.contains(capability), "{said}");
-    }
-    assert_eq!(process.pins(), 0);
 }
 
 #[test]
