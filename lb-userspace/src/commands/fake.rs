@@ -13,8 +13,8 @@ use crate::{
         protocol::{Data, Question, Request, Response},
         report::{
             AttachReport, BackendReport, BackendState, Candidate, ExplainVerdict, Explanation,
-            FlowName, FlowReport, FlowsReport, ReloadReport, ServiceReport, ShareReport,
-            StatusReport,
+            FlowName, FlowReport, FlowsReport, HostClientsReport, ReloadReport, ServiceReport,
+            ShareReport, StatusReport,
         },
         socket::{Patience, bind},
     },
@@ -135,6 +135,10 @@ pub(super) fn status() -> StatusReport {
             AttachReport { interface: "lan0".into(), hook: "xdp".into() },
             AttachReport { interface: "lan1".into(), hook: "tc".into() },
         ],
+        host_clients: HostClientsReport {
+            cgroup: Some("/sys/fs/cgroup".into()),
+            missing: Vec::new(),
+        },
         services: 2,
         backends_up: 2,
         backends_total: 3,

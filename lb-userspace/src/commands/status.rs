@@ -3,7 +3,11 @@
 use std::io::Write as _;
 
 use crate::{
-    admin::{client::ask, protocol::Request, report::StatusReport},
+    admin::{
+        client::ask,
+        protocol::Request,
+        report::{HostClientsReport, StatusReport},
+    },
     cli::{
         StatusArgs,
         output::Output,
@@ -41,6 +45,7 @@ fn render(report: &StatusReport, colour: bool) -> String {
         ("generation", report.generation.to_string()),
         ("last reload", last_reload(report, colour)),
         ("attached to", attached),
+        ("host clients", host_clients(&report.host_clients, colour)),
         ("services", report.services.to_string()),
         ("backends", tone.paint(&backends, colour)),
         ("flows", units::count(report.flows)),
@@ -51,6 +56,18 @@ fn render(report: &StatusReport, colour: bool) -> String {
         text.push('\n');
     }
     text
+}
+
+fn host_clients(report: &HostClientsReport, colour: bool) -> String {
+    let missing = printable(&report.missing.join("; "));
+    match &report.cgroup {
+        None => format!("not balanced: {missing}"),
+        Some(cgroup) if missing.is_empty() => printable(&cgroup.display().to_string()),
+        Some(cgroup) => {
+            let without = Tone::Warning.paint(&format!("without {missing}"), colour);
+            format!("{}, {without}", printable(&cgroup.display().to_string()))
+        }
+    }
 }
 
 fn last_reload(report: &StatusReport, colour: bool) -> String {
@@ -78,6 +95,7 @@ mod tests {
         generation     3
         last reload    ok 3m07s ago
         attached to    lan0 (xdp), lan1 (tc)
+        host clients   /sys/fs/cgroup
         services       2
         backends       2 of 3 up
         flows          12k
@@ -88,6 +106,10 @@ mod tests {
     fn what_is_wrong_stands_out() {
         let report = StatusReport {
             attach: Vec::new(),
+            host_clients: HostClientsReport {
+                cgroup: Some("/sys/fs/cgroup".into()),
+                missing: vec!["connect6: no".into()],
+            },
             backends_up: 0,
             last_reload: ReloadReport { age_s: 5, error: Some("weir.yaml:3:5: no".into()) },
             problems: vec!["map CONNS4 is full".into(), "bad\x1bname".into()],
@@ -100,6 +122,7 @@ mod tests {
         generation     3
         last reload    failed 5s ago, nothing changed: weir.yaml:3:5: no
         attached to    nowhere
+        host clients   /sys/fs/cgroup, without connect6: no
         services       2
         backends       0 of 3 up
         flows          12k
@@ -110,6 +133,13 @@ mod tests {
         for part in ["\x1b[31mfailed", "\x1b[31mnowhere", "\x1b[33m0 of 3", "\x1b[31mproblem"] {
             assert!(coloured.contains(part), "{coloured:?}");
         }
+    }
+
+    #[test]
+    fn it_says_why_processes_of_the_host_are_not_balanced() {
+        let missing = vec!["host-clients is off".to_owned()];
+        let report = HostClientsReport { cgroup: None, missing };
+        assert_eq!(host_clients(&report, false), "not balanced: host-clients is off");
     }
 
     #[test]

@@ -86,6 +86,7 @@ impl Daemon {
             self.dataplane.attach(&name, *ifindex, *hook)?;
             info!(interface = name, %hook, "attached");
         }
+        self.attach_host_clients()?;
         self.dataplane.retain(|ifindex, hook| places.contains(&(ifindex, hook)))?;
         Ok(())
     }

@@ -5,6 +5,7 @@ mod answers;
 mod apply;
 pub mod background;
 mod explain;
+mod host_clients;
 mod state;
 
 use std::{
@@ -64,6 +65,8 @@ pub struct Daemon {
     reloads_ok: u64,
     reloads_failed: u64,
     problems: Vec<String>,
+    /// Why no process of this host is balanced.
+    no_host_clients: Option<String>,
     names: std::collections::BTreeMap<u32, String>,
     ticks: u64,
 }
@@ -154,6 +157,7 @@ impl Daemon {
             reloads_ok: 0,
             reloads_failed: 0,
             problems: Vec::new(),
+            no_host_clients: None,
             names: std::collections::BTreeMap::new(),
             ticks: 0,
         };

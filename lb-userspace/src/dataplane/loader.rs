@@ -9,7 +9,12 @@ use aya::{
 };
 use lb_common::maps::stage;
 
-use super::{attach::Attachments, host, pins::Pins};
+use super::{
+    attach::Attachments,
+    host,
+    pins::Pins,
+    sockets::{self, SocketHooks},
+};
 use crate::{
     maps::{MapError, kernel, kernel::KernelMaps},
     model::Limits,
@@ -32,6 +37,9 @@ pub enum LoadError {
     /// No BPF filesystem.
     #[error("no BPF filesystem at {}: mount one with \"mount -t bpf bpf {}\", or name another place with --bpffs", .0.display(), .0.display())]
     NoBpffs(PathBuf),
+    /// The network namespace has no name.
+    #[error("cannot tell this network namespace from others: {0}")]
+    Netns(io::Error),
     /// A pin cannot be used.
     #[error("pin {}: {source}", path.display())]
     Pin {
@@ -89,6 +97,7 @@ pub struct Dataplane {
     pub maps: KernelMaps,
     pub(super) pins: Option<Pins>,
     pub(super) attachments: Attachments,
+    pub(super) sockets: SocketHooks,
 }
 
 /// The object this build carries.
@@ -112,6 +121,8 @@ impl Dataplane {
         let trace = u8::from(options.trace);
         let mut loader = EbpfLoader::new();
         loader.override_global("TRACE_ON", &trace, true);
+        let netns = host::netns_cookie().map_err(LoadError::Netns)?;
+        loader.override_global("HOST_NETNS", &netns, true);
         for (map, entries) in &sizes {
             loader.map_max_entries(map, *entries);
         }
@@ -125,14 +136,18 @@ impl Dataplane {
         let stages = STAGES.map(|stages| join(&mut ebpf, &stages));
         let [xdp, tc] = stages;
         let maps = KernelMaps::take(&mut ebpf)?;
-        Ok(Self { ebpf, _stages: [xdp?, tc?], maps, pins, attachments: Attachments::default() })
+        let (attachments, sockets) = (Attachments::default(), SocketHooks::default());
+        Ok(Self { ebpf, _stages: [xdp?, tc?], maps, pins, attachments, sockets })
     }
 
-    /// What the programs cost.
+    /// What the programs cost, as far as they are loaded.
     pub fn program_sizes(&mut self) -> Result<Vec<ProgramSize>, LoadError> {
         let mut sizes = Vec::new();
-        for name in STAGES.iter().flat_map(|stages| stages.programs) {
+        for name in STAGES.iter().flat_map(|stages| stages.programs).chain(sockets::PROGRAMS) {
             let program = self.ebpf.program(name).ok_or(LoadError::NoObject)?;
+            if program.fd().is_err() {
+                continue;
+            }
             let info = program.info().map_err(refused(name))?;
             let verified = info.verified_instruction_count().unwrap_or(0);
             sizes.push(ProgramSize { name, verified, jited: info.size_jitted() });
@@ -224,7 +239,7 @@ fn refused(name: &'static str) -> impl Fn(ProgramError) -> LoadError {
     move |source| LoadError::Program { name, source: Box::new(source) }
 }
 
-fn program<'a, P>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, LoadError>
+pub(super) fn program<'a, P>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, LoadError>
 where
     &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = ProgramError>,
 {

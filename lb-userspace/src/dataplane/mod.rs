@@ -8,7 +8,9 @@ pub mod host;
 pub mod links;
 pub mod loader;
 pub mod pins;
+pub mod sockets;
 pub mod testrun;
 
 pub use attach::{AttachError, Hook};
 pub use loader::{Dataplane, LoadError, LoadOptions};
+pub use sockets::SocketsError;

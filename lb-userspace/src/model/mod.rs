@@ -6,7 +6,7 @@ mod endpoint;
 mod health;
 mod service;
 
-pub use config::{Admin, Attach, Config, Hairpin, Interfaces, Limits, Timeouts};
+pub use config::{Admin, Attach, Config, Hairpin, HostClients, Interfaces, Limits, Timeouts};
 pub use endpoint::{Endpoint, Listen, PortRange, Protocol};
 pub use health::{HealthCheck, Probe};
 pub use service::{BackendSpec, Policy, Service, ServiceName, Weight};

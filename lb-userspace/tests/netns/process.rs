@@ -21,14 +21,20 @@ use nix::{
 use super::world::{World, eventually, plan};
 
 /// A daemon as users start it, with a directory and a BPF filesystem of its own.
-struct Process {
+pub(crate) struct Process {
     child: Option<Child>,
     directory: tempfile::TempDir,
-    world: World,
+    host_clients: String,
+    pub(crate) world: World,
 }
 
 impl Process {
     fn new() -> Self {
+        Self::with("off")
+    }
+
+    /// A daemon with a value of `host-clients`.
+    pub(crate) fn with(host_clients: &str) -> Self {
         let mut world = World::with(plan(Topology::Bridge), Attach::Tc, Policy::RoundRobin, |_| {});
         world.daemon.take().unwrap().finish().unwrap();
         let directory = tempfile::tempdir().unwrap();
@@ -36,13 +42,14 @@ impl Process {
         fs::create_dir(&bpffs).unwrap();
         let none: Option<&Path> = None;
         mount(Some("bpf"), &bpffs, Some("bpf"), MsFlags::empty(), none).unwrap();
-        let mut process = Self { child: None, directory, world };
+        let host_clients = host_clients.to_owned();
+        let mut process = Self { child: None, directory, host_clients, world };
         process.write_config(1);
         process.start();
         process
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
@@ -55,10 +62,11 @@ impl Process {
             )
         };
         let text = format!(
-            "interfaces: [up0]\nattach: tc\nservices:\n  - name: web\n    \
+            "interfaces: [up0]\nattach: tc\nhost-clients: {}\nservices:\n  - name: web\n    \
              listen: [\"198.18.1.1:80\", \"[fd00:18:1::1]:80\"]\n    \
              policy: weighted-round-robin\n    backends:\n{}{}{}\
              admin: {{ socket: {}, http: false }}\n",
+            self.host_clients,
             backend(2, weight),
             backend(3, 2),
             backend(4, 1),
@@ -69,7 +77,7 @@ impl Process {
         fs::rename(self.path("new.yaml"), self.path("weir.yaml")).unwrap();
     }
 
-    fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         let mut command = self.world.lab.lb().command(env!("CARGO_BIN_EXE_weir"));
         command.arg("run").arg("--config").arg(self.path("weir.yaml"));
         command.arg("--bpffs").arg(self.path("bpf"));
@@ -79,24 +87,24 @@ impl Process {
     }
 
     /// A client command.
-    fn weir(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn weir(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
         command.args(arguments).arg("--socket").arg(self.path("weir.sock"));
         command.stdin(Stdio::null()).output().unwrap()
     }
 
-    fn signal(&mut self, signal: Signal) -> std::process::ExitStatus {
+    pub(crate) fn signal(&mut self, signal: Signal) -> std::process::ExitStatus {
         let mut child = self.child.take().unwrap();
         kill(Pid::from_raw(child.id().cast_signed()), signal).unwrap();
         child.wait().unwrap()
     }
 
-    fn pins(&self) -> usize {
+    pub(crate) fn pins(&self) -> usize {
         let weir = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with("weir");
         fs::read_dir(self.path("bpf")).unwrap().flatten().filter(weir).count()
     }
 
-    fn status(&self) -> serde_json::Value {
+    pub(crate) fn status(&self) -> serde_json::Value {
         serde_json::from_slice(&self.weir(&["status", "--json"]).stdout).unwrap()
     }
 }
