@@ -16,6 +16,7 @@ mod netns {
     mod hooks;
     mod policies;
     mod process;
+    mod sockets;
     mod traffic;
     pub(crate) mod world;
 }

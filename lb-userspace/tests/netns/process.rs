@@ -24,7 +24,7 @@ use super::world::{World, eventually, plan};
 pub(crate) struct Process {
     child: Option<Child>,
     directory: tempfile::TempDir,
-    host_clients: String,
+    pub(crate) host_clients: String,
     pub(crate) world: World,
 }
 
@@ -53,7 +53,7 @@ impl Process {
         self.directory.path().join(name)
     }
 
-    fn write_config(&self, weight: u16) {
+    pub(crate) fn write_config(&self, weight: u16) {
         let socket = self.path("weir.sock");
         let backend = |n: u8, weight| {
             format!(
@@ -93,6 +93,14 @@ impl Process {
         command.stdin(Stdio::null()).output().unwrap()
     }
 
+    /// What `weir detach` says.
+    pub(crate) fn detach(&self) -> String {
+        let bpffs = self.path("bpf");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
+        let output = command.args(["detach", "--bpffs", bpffs.to_str().unwrap()]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     pub(crate) fn signal(&mut self, signal: Signal) -> std::process::ExitStatus {
         let mut child = self.child.take().unwrap();
         kill(Pid::from_raw(child.id().cast_signed()), signal).unwrap();
@@ -116,8 +124,7 @@ impl Drop for Process {
             let _ = child.wait();
         }
         let bpffs = self.path("bpf");
-        let detach = ["detach", "--bpffs", bpffs.to_str().unwrap()];
-        let _ = Command::new(env!("CARGO_BIN_EXE_weir")).args(detach).output();
+        self.detach();
         let _ = umount2(&bpffs, MntFlags::MNT_DETACH);
     }
 }
@@ -206,14 +213,11 @@ fn sudden_death_stops_nothing_and_the_next_daemon_takes_over() {
 fn detach_takes_off_what_a_dead_daemon_left() {
     let mut process = Process::new();
     process.signal(Signal::SIGKILL);
-    let bpffs = process.path("bpf");
-    let detach = ["detach", "--bpffs", bpffs.to_str().unwrap()];
-    let weir = || Command::new(env!("CARGO_BIN_EXE_weir")).args(detach).output().unwrap();
-    assert!(String::from_utf8_lossy(&weir().stdout).starts_with("detached "));
+    assert!(process.detach().starts_with("detached "));
     assert_eq!(process.pins(), 0);
     let url = format!("http://{}/", vip_v4(1));
     assert!(!process.world.curl(&url).status.success());
-    assert!(String::from_utf8_lossy(&weir().stdout).starts_with("nothing to detach"));
+    assert!(process.detach().starts_with("nothing to detach"));
 }
 
 #[test]
