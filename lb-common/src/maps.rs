@@ -9,6 +9,7 @@ use crate::abi::{
         Affinity, AffinityKey, Cursor, ListenKey, Page, PortSet, RangeKey, Service, SourceKey,
     },
     settings::Settings,
+    socket::{SocketKey, SocketPeer},
     stats::Traffic,
     trace::Trace,
 };
@@ -71,9 +72,11 @@ pub const RANGES_MAX: u32 = 16_384;
 pub const SOURCES_MAX: u32 = 65_536;
 /// Clients whose affinity is remembered.
 pub const AFFINITIES_MAX: u32 = 65_536;
+/// What is remembered of sockets of this host; a TCP socket has one entry, a UDP socket two.
+pub const SOCKETS_MAX: u32 = 65_536;
 
 /// All maps of the object.
-pub const MAPS: [MapSpec; 21] = [
+pub const MAPS: [MapSpec; 22] = [
     spec::<u32, Settings>("SETTINGS", Kind::Array, 1),
     spec::<u32, PortSet>("PORTS", Kind::Array, 2),
     spec::<FlowKey4, Conn>("CONNS4", Kind::LruHash, CONNS_MAX),
@@ -87,6 +90,7 @@ pub const MAPS: [MapSpec; 21] = [
     spec::<u32, Cursor>("CURSORS", Kind::Array, SERVICES_MAX),
     spec::<SourceKey, u32>("SOURCES", Kind::LpmTrie, SOURCES_MAX),
     spec::<AffinityKey, Affinity>("AFFINITY", Kind::LruHash, AFFINITIES_MAX),
+    spec::<SocketKey, SocketPeer>("SOCKETS", Kind::LruHash, SOCKETS_MAX),
     spec::<u32, Backend>("BACKENDS", Kind::Array, BACKENDS_MAX),
     spec::<u32, BackendLoad>("BACKEND_LOAD", Kind::Array, BACKENDS_MAX),
     spec::<u32, Traffic>("SERVICE_STATS", Kind::PerCpuArray, SERVICES_MAX),

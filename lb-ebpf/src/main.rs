@@ -6,14 +6,16 @@
 
 mod context;
 mod maps;
+mod socket;
+mod socket_tables;
 mod tables;
 mod tc;
 mod xdp;
 
 use aya_ebpf::{
     helpers::bpf_jiffies64,
-    macros::{classifier, xdp},
-    programs::{TcContext, XdpContext},
+    macros::{cgroup_sock_addr, classifier, xdp},
+    programs::{SockAddrContext, TcContext, XdpContext},
 };
 
 /// The balancer on an XDP hook: the path of every packet.
@@ -50,6 +52,54 @@ pub fn weir_tc_track(context: TcContext) -> i32 {
 #[classifier]
 pub fn weir_tc_open(context: TcContext) -> i32 {
     tc::open(&context)
+}
+
+/// A process of this host connects a socket.
+#[cgroup_sock_addr(connect4)]
+pub fn weir_connect4(context: SockAddrContext) -> i32 {
+    socket::connect::<socket::V4>(&context)
+}
+
+/// The same over IPv6, or over IPv4 from an IPv6 socket.
+#[cgroup_sock_addr(connect6)]
+pub fn weir_connect6(context: SockAddrContext) -> i32 {
+    socket::connect::<socket::V6>(&context)
+}
+
+/// A process of this host sends a datagram to an address.
+#[cgroup_sock_addr(sendmsg4)]
+pub fn weir_sendmsg4(context: SockAddrContext) -> i32 {
+    socket::send::<socket::V4>(&context)
+}
+
+/// The same over IPv6.
+#[cgroup_sock_addr(sendmsg6)]
+pub fn weir_sendmsg6(context: SockAddrContext) -> i32 {
+    socket::send::<socket::V6>(&context)
+}
+
+/// A process of this host is told whom a datagram is from.
+#[cgroup_sock_addr(recvmsg4)]
+pub fn weir_recvmsg4(context: SockAddrContext) -> i32 {
+    socket::name::<socket::V4>(&context)
+}
+
+/// The same at an IPv6 socket.
+#[cgroup_sock_addr(recvmsg6)]
+pub fn weir_recvmsg6(context: SockAddrContext) -> i32 {
+    socket::name::<socket::V6>(&context)
+}
+
+/// A process of this host asks whom a socket is connected to.
+#[cgroup_sock_addr(getpeername4)]
+pub fn weir_getpeername4(context: SockAddrContext) -> i32 {
+    socket::name::<socket::V4>(&context)
+}
+
+/// The same at an IPv6 socket.
+#[cgroup_sock_addr(getpeername6)]
+pub fn weir_getpeername6(context: SockAddrContext) -> i32 {
+    socket::name::<socket::V6>(&context)
 }
 
 /// Writes the jiffies where the controller can read them; run by `BPF_PROG_TEST_RUN` only.

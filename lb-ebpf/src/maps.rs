@@ -12,12 +12,13 @@ use lb_common::{
             Affinity, AffinityKey, Cursor, ListenKey, Page, PortSet, RangeKey, Service, SourceKey,
         },
         settings::Settings,
+        socket::{SocketKey, SocketPeer},
         stats::Traffic,
         trace::Trace,
     },
     maps::{
         AFFINITIES_MAX, BACKENDS_MAX, CONNS_MAX, EMBRYOS_MAX, LISTENS_MAX, PAGES_MAX, RANGES_MAX,
-        SERVICES_MAX, SOURCES_MAX, stage,
+        SERVICES_MAX, SOCKETS_MAX, SOURCES_MAX, stage,
     },
     pipeline::{verdict::Reason, workspace::Workspace},
 };
@@ -55,6 +56,9 @@ pub static SOURCES: LpmTrie<SourceKey, u32> =
 pub static AFFINITY: LruHashMap<AffinityKey, Affinity> =
     LruHashMap::with_max_entries(AFFINITIES_MAX, 0);
 #[map]
+pub static SOCKETS: LruHashMap<SocketKey, SocketPeer> =
+    LruHashMap::with_max_entries(SOCKETS_MAX, 0);
+#[map]
 pub static BACKENDS: Array<Backend> = Array::with_max_entries(BACKENDS_MAX, 0);
 #[map]
 pub static BACKEND_LOAD: Array<BackendLoad> = Array::with_max_entries(BACKENDS_MAX, 0);
@@ -84,4 +88,15 @@ static TRACE_ON: u8 = 0;
 pub fn trace_on() -> bool {
     // SAFETY: the loader may have replaced the initial value, which the compiler must not assume.
     unsafe { core::ptr::read_volatile(&raw const TRACE_ON) != 0 }
+}
+
+/// The cookie of the network namespace whose sockets are the host's. No namespace has 0.
+#[unsafe(no_mangle)]
+static HOST_NETNS: u64 = 0;
+
+/// The host's network namespace.
+#[inline]
+pub fn host_netns() -> u64 {
+    // SAFETY: as above.
+    unsafe { core::ptr::read_volatile(&raw const HOST_NETNS) }
 }

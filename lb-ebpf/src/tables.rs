@@ -47,9 +47,9 @@ const EEXIST: i32 = -17;
 /// The maps of this object.
 pub struct KernelTables;
 
-/// Adds to a counter that other CPUs change too.
+/// Adds to a counter that others change too.
 #[inline]
-fn add(counter: *mut u64, value: u64) {
+pub fn add(counter: *mut u64, value: u64) {
     // SAFETY: the pointer is into a map element, 8-byte aligned.
     unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(counter, value) };
 }

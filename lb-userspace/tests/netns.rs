@@ -22,6 +22,7 @@ mod netns {
     mod policies;
     mod process;
     mod site;
+    mod sockets;
     mod starts;
     mod traffic;
     pub(crate) mod world;

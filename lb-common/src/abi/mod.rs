@@ -11,6 +11,7 @@ pub mod backend;
 pub mod flow;
 pub mod service;
 pub mod settings;
+pub mod socket;
 pub mod stats;
 pub mod trace;
 

@@ -8,6 +8,8 @@
 //! So the path that nearly all packets take stays small, and a stage can be replaced while packets
 //! flow. Beside the packet a stage hands over at most where the packet's headers lie.
 //! In reading order: plain, enter, parse, conntrack, track, choose (lookup, select), open, rewrite.
+//!
+//! Beside them is [`socket`]: calls of this host's own processes, which choose in the same way.
 
 pub mod choose;
 pub mod conntrack;
@@ -21,6 +23,7 @@ pub mod plain;
 pub mod reply;
 pub mod rewrite;
 pub mod select;
+pub mod socket;
 pub mod track;
 pub mod verdict;
 pub mod workspace;

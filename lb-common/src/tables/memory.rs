@@ -6,7 +6,7 @@ use std::{
     rc::Rc,
 };
 
-use super::{Insert, Stage, Step, Tables};
+use super::{Insert, Sockets, Stage, Step, Tables};
 use crate::{
     abi::{
         address::Address,
@@ -14,6 +14,7 @@ use crate::{
         flow::{Conn, Origin, SharedConn},
         service::{Affinity, AffinityKey, ListenKey, RangeKey, Service, SourceKey},
         settings::Settings,
+        socket::{SocketKey, SocketPeer},
         stats::Traffic,
     },
     packet::Headers,
@@ -58,6 +59,8 @@ pub struct MemoryTables {
     pub sources: BTreeSet<(u32, SourceKey)>,
     /// `AFFINITY`
     pub affinities: RefCell<BTreeMap<AffinityKey, Affinity>>,
+    /// `SOCKETS`
+    pub sockets: RefCell<BTreeMap<SocketKey, SocketPeer>>,
     /// `PAGES`
     pub pages: BTreeMap<u32, Vec<u32>>,
     /// `CURSORS`
@@ -238,5 +241,25 @@ impl Tables for MemoryTables {
                 traffic.bytes_out += u64::from(length);
             }
         }
+    }
+}
+
+impl Sockets for MemoryTables {
+    fn socket(&self, key: &SocketKey) -> Option<SocketPeer> {
+        self.sockets.borrow().get(key).copied()
+    }
+
+    fn set_socket(&self, key: &SocketKey, peer: &SocketPeer) -> bool {
+        self.sockets.borrow_mut().insert(*key, *peer);
+        true
+    }
+
+    fn dialled(&self, service: u32, backend: u32) {
+        self.backend_traffic.borrow_mut().entry(backend).or_default().flows += 1;
+        self.service_traffic.borrow_mut().entry(service).or_default().flows += 1;
+    }
+
+    fn refused(&self, reason: Reason) {
+        *self.reasons.borrow_mut().entry(reason).or_default() += 1;
     }
 }

@@ -12,11 +12,12 @@ use crate::{
         flow::{Conn, Origin, SharedConn},
         service::{Affinity, AffinityKey, ListenKey, RangeKey, Service, SourceKey},
         settings::Settings,
+        socket::{SocketKey, SocketPeer},
     },
     packet::Headers,
     pipeline::{
         flow_key::{FamilyKey, FlowKey},
-        verdict::Verdict,
+        verdict::{Reason, Verdict},
         workspace::Workspace,
     },
 };
@@ -111,4 +112,17 @@ pub trait Tables {
     fn flow_ends(&self, backend: u32);
     /// Counts the outcome for a packet of `length` bytes.
     fn count(&self, verdict: &Verdict, length: u32);
+}
+
+/// What the socket hooks ask beside. They run in processes, which packets interrupt: nothing here
+/// works in memory that belongs to a CPU.
+pub trait Sockets: Tables {
+    /// What is remembered of a socket and its peer.
+    fn socket(&self, key: &SocketKey) -> Option<SocketPeer>;
+    /// Remembers it; `false` if there is no room.
+    fn set_socket(&self, key: &SocketKey, peer: &SocketPeer) -> bool;
+    /// A flow of a backend begins of which nothing else will be seen.
+    fn dialled(&self, service: u32, backend: u32);
+    /// A call was refused.
+    fn refused(&self, reason: Reason);
 }

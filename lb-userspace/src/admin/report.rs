@@ -24,6 +24,8 @@ pub struct StatusReport {
     pub last_reload: ReloadReport,
     /// Where the dataplane sits.
     pub attach: Vec<AttachReport>,
+    /// Clients that are processes of the daemon's host.
+    pub host_clients: HostClientsReport,
     /// Services.
     pub services: usize,
     /// Backends that take new flows.
@@ -121,6 +123,15 @@ pub struct AttachReport {
     pub interface: String,
     /// Hook: `xdp`, `xdp-generic` or `tc`.
     pub hook: String,
+}
+
+/// Clients that are processes of the daemon's host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostClientsReport {
+    /// The cgroup whose processes are balanced; `None`: nobody's.
+    pub cgroup: Option<PathBuf>,
+    /// Why nobody's, or what this kernel does not have; empty: nothing is missing.
+    pub missing: Vec<String>,
 }
 
 /// A service and its traffic.

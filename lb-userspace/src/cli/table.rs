@@ -329,12 +329,12 @@ mod tests {
         table.row(["1.2.3.4:80", "connection refused", "7", "no neighbour"].map(Cell::from));
         let rows = [
             (
-                50,
+                51,
                 "BACKEND     HEALTH              FLOWS  WHY\n\
                   1.2.3.4:80  connection refused      7  no neighbour\n",
             ),
             (
-                44,
+                45,
                 "BACKEND     HEALTH        FLOWS  WHY\n\
                   1.2.3.4:80  connection …      7  no neighbour\n",
             ),
@@ -360,7 +360,7 @@ mod tests {
         for (room, text) in rows {
             assert_eq!(table.render_within(room, false), text, "{room}");
         }
-        assert_eq!(table.render_within(51, true), table.render(true));
+        assert_eq!(table.render_within(52, true), table.render(true));
     }
 
     #[test]

@@ -117,7 +117,7 @@ mod tests {
 
         CANDIDATE         FLOWS  WEIGHT
         198.18.10.2:8080     12       2  chosen
-        198.18.10.3:8080      7       1
+        198.18.10.3:8080      7       1  drained
         ");
     }
 

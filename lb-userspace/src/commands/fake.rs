@@ -14,7 +14,7 @@ use crate::{
         report::{
             AttachReport, BackendReport, BackendState, Candidate, ContainerReport,
             ContainerVerdict, DockerReport, ExplainVerdict, Explanation, FlowName, FlowReport,
-            FlowsReport, ReloadReport, ServiceReport, ShareReport, StatusReport,
+            FlowsReport, HostClientsReport, ReloadReport, ServiceReport, ShareReport, StatusReport,
         },
         socket::{Patience, bind},
     },
@@ -137,6 +137,10 @@ pub(super) fn status() -> StatusReport {
             AttachReport { interface: "lan0".into(), hook: "xdp".into() },
             AttachReport { interface: "lan1".into(), hook: "tc".into() },
         ],
+        host_clients: HostClientsReport {
+            cgroup: Some("/sys/fs/cgroup".into()),
+            missing: Vec::new(),
+        },
         services: 2,
         backends_up: 2,
         backends_total: 3,

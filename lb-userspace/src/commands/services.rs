@@ -99,12 +99,12 @@ mod tests {
     #[test]
     fn services_are_listed_with_their_backends() {
         insta::assert_snapshot!(table(&fake::services()).render(false), @r"
-        SERVICE               LISTEN               POLICY          WEIGHT   SHARE  STATE      FLOWS       IN      OUT
-        web                   198.18.0.1:80/tcp    shortest-delay                  1 of 2 up   1.2k  3.4 MiB  1.0 GiB
+        SERVICE               LISTEN               POLICY          WEIGHT   SHARE  STATE      OPENED       IN      OUT
+        web                   198.18.0.1:80/tcp    shortest-delay                  1 of 2 up    1.2k  3.4 MiB  1.0 GiB
                               [fd00:18::1]:80/tcp
           198.18.10.2:8080                                              2  100.0%  up
           198.18.10.3:8080                                              0    0.0%  drained
-        dns                   198.18.0.1:53/udp    maglev                          0 of 1 up      0      0 B      0 B
+        dns                   198.18.0.1:53/udp    maglev                          0 of 1 up       0      0 B      0 B
           [fd00:18:10::4]:53                                            1    0.0%  down
         ");
     }

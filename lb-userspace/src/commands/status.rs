@@ -6,7 +6,9 @@ use crate::{
     admin::{
         client::ask,
         protocol::Request,
-        report::{ContainerReport, ContainerVerdict, DockerReport, StatusReport},
+        report::{
+            ContainerReport, ContainerVerdict, DockerReport, HostClientsReport, StatusReport,
+        },
     },
     cli::{
         StatusArgs,
@@ -45,6 +47,7 @@ fn render(report: &StatusReport, colour: bool) -> String {
         ("generation", report.generation.to_string()),
         ("last reload", last_reload(report, colour)),
         ("attached to", attached),
+        ("host clients", host_clients(&report.host_clients, colour)),
         ("services", report.services.to_string()),
         ("backends", tone.paint(&backends, colour)),
         ("flows", units::count(report.flows)),
@@ -83,6 +86,18 @@ fn containers(docker: &DockerReport, colour: bool) -> String {
     text
 }
 
+fn host_clients(report: &HostClientsReport, colour: bool) -> String {
+    let missing = printable(&report.missing.join("; "));
+    match &report.cgroup {
+        None => format!("not balanced: {missing}"),
+        Some(cgroup) if missing.is_empty() => printable(&cgroup.display().to_string()),
+        Some(cgroup) => {
+            let without = Tone::Warning.paint(&format!("without {missing}"), colour);
+            format!("{}, {without}", printable(&cgroup.display().to_string()))
+        }
+    }
+}
+
 fn last_reload(report: &StatusReport, colour: bool) -> String {
     let age = units::seconds(report.last_reload.age_s);
     match &report.last_reload.error {
@@ -108,6 +123,7 @@ mod tests {
         generation     3
         last reload    ok 3m07s ago
         attached to    lan0 (xdp), lan1 (tc)
+        host clients   /sys/fs/cgroup
         services       2
         backends       2 of 3 up
         flows          12k
@@ -118,6 +134,10 @@ mod tests {
     fn what_is_wrong_stands_out() {
         let report = StatusReport {
             attach: Vec::new(),
+            host_clients: HostClientsReport {
+                cgroup: Some("/sys/fs/cgroup".into()),
+                missing: vec!["connect6: no".into()],
+            },
             backends_up: 0,
             last_reload: ReloadReport { age_s: 5, error: Some("weir.yaml:3:5: no".into()) },
             problems: vec!["map CONNS4 is full".into(), "bad\x1bname".into()],
@@ -130,6 +150,7 @@ mod tests {
         generation     3
         last reload    failed 5s ago, nothing changed: weir.yaml:3:5: no
         attached to    nowhere
+        host clients   /sys/fs/cgroup, without connect6: no
         services       2
         backends       0 of 3 up
         flows          12k
@@ -146,7 +167,7 @@ mod tests {
     fn containers_are_counted_and_the_refused_ones_named() {
         let report = StatusReport { docker: Some(fake::docker()), ..fake::status() };
         let text = render(&report, false);
-        let told: Vec<&str> = text.lines().skip(9).collect();
+        let told: Vec<&str> = text.lines().skip(10).collect();
         assert_eq!(
             told,
             [
@@ -159,6 +180,13 @@ mod tests {
         let text = render(&StatusReport { docker: Some(lost), ..fake::status() }, false);
         assert!(text.contains("docker.sock, lost for 3m07s"), "{text}");
         assert!(text.contains("0 published, 0 held, 0 refused"), "{text}");
+    }
+
+    #[test]
+    fn it_says_why_processes_of_the_host_are_not_balanced() {
+        let missing = vec!["host-clients is off".to_owned()];
+        let report = HostClientsReport { cgroup: None, missing };
+        assert_eq!(host_clients(&report, false), "not balanced: host-clients is off");
     }
 
     #[test]

@@ -25,6 +25,9 @@ pub(super) struct RawConfig {
     pub(super) interfaces: Field<OneOrMany>,
     /// Hook of these interfaces: `auto`, `xdp`, `xdp-generic` or `tc`. Default: `auto`.
     pub(super) attach: Text,
+    /// Clients that are processes of this host: `auto`, all of them if there is a cgroup2
+    /// hierarchy; `off`; or a directory of that hierarchy, for those below it. Default: `auto`.
+    pub(super) host_clients: Text,
     /// What is balanced. Required; `[]` balances nothing.
     pub(super) services: List<RawService>,
     /// The daemon's own doors.

@@ -14,7 +14,7 @@ use super::{
     decode::list,
     error::{Mistake, nearest, shown},
 };
-use crate::model::{AllDown, Attach, LabelRule, Policy, ServiceName, Weight};
+use crate::model::{AllDown, Attach, HostClients, LabelRule, Policy, ServiceName, Weight};
 
 /// Longest duration. The dataplane counts in 32-bit ticks that wrap, so ages must stay well below
 /// half of that.
@@ -104,6 +104,22 @@ pub(super) fn attach(text: &str) -> Result<Attach, Mistake> {
         "xdp-generic" => Ok(Attach::XdpGeneric),
         "tc" => Ok(Attach::Tc),
         other => Err(unknown_word("hook", other, &["auto", "xdp", "xdp-generic", "tc"])),
+    }
+}
+
+/// `auto`, `off` or a directory.
+pub(super) fn host_clients(text: &str) -> Result<HostClients, Mistake> {
+    match text {
+        "auto" => Ok(HostClients::Auto),
+        "off" => Ok(HostClients::Off),
+        path if path.starts_with('/') && !path.contains(char::is_control) => {
+            Ok(HostClients::Cgroup(PathBuf::from(path)))
+        }
+        other => Err(Mistake::new(format!(
+            "{} is neither `auto` nor `off` nor an absolute path",
+            shown(other)
+        ))
+        .hint("a directory of a cgroup2 hierarchy, such as `/sys/fs/cgroup/user.slice`")),
     }
 }
 

@@ -99,6 +99,7 @@ impl Daemon {
             attach: attach
                 .map(|(interface, _, hook)| AttachReport { interface, hook: hook.to_string() })
                 .collect(),
+            host_clients: self.host_clients_report(),
             services: self.state.config.services.len(),
             backends_up: endpoints.iter().filter(up).count(),
             backends_total: endpoints.len(),

@@ -112,6 +112,7 @@ impl Daemon {
             }
             result => result?,
         }
+        self.attach_host_clients()?;
         self.dataplane.retain(|ifindex, hook| places.contains_key(&(ifindex, hook)))?;
         Ok(())
     }

@@ -7,6 +7,7 @@ pub mod background;
 mod containers;
 mod explain;
 mod hook;
+mod host_clients;
 mod state;
 
 use std::{
@@ -69,6 +70,8 @@ pub struct Daemon {
     reloads_ok: u64,
     reloads_failed: u64,
     problems: Vec<String>,
+    /// Why no process of this host is balanced.
+    no_host_clients: Option<String>,
     names: std::collections::BTreeMap<u32, String>,
     ticks: u64,
 }
@@ -173,6 +176,7 @@ impl Daemon {
             reloads_ok: 0,
             reloads_failed: 0,
             problems: Vec::new(),
+            no_host_clients: None,
             names: std::collections::BTreeMap::new(),
             ticks: 0,
         };

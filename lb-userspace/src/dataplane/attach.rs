@@ -191,6 +191,7 @@ impl Dataplane {
         let places = self.attachments.held.iter();
         let known: Vec<_> = places
             .filter_map(|(place, (name, _))| self.pin_path(name, place.ifindex, place.hook))
+            .chain(self.sockets.pins())
             .collect();
         for name in pins.link_names() {
             let path = pins.links().join(name);
@@ -221,7 +222,8 @@ impl Dataplane {
 
     /// Takes everything off this host: programs, links, maps, pins.
     pub fn detach(mut self) -> io::Result<Removed> {
-        let links = self.attachments.held.len();
+        let links = self.attachments.held.len() + self.sockets.count();
+        self.detach_sockets()?;
         self.retain(|_, _| false)?;
         match &self.pins {
             Some(pins) => pins.remove().map(|removed| Removed { links, ..removed }),

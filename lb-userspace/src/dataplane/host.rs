@@ -1,7 +1,12 @@
 //! What the host must offer before anything is loaded, checked one by one so that each lack has
 //! a message of its own.
 
-use std::{fs, path::Path};
+use std::{
+    fs, io,
+    net::{Ipv4Addr, UdpSocket},
+    os::fd::AsRawFd as _,
+    path::Path,
+};
 
 use super::LoadError;
 
@@ -56,6 +61,23 @@ pub(super) fn check_bpffs(path: &Path) -> Result<(), LoadError> {
     let not_mounted = || LoadError::NoBpffs(path.to_owned());
     let stat = nix::sys::statfs::statfs(path).map_err(|_| not_mounted())?;
     if stat.filesystem_type().0 == BPF_FS_MAGIC { Ok(()) } else { Err(not_mounted()) }
+}
+
+/// What the kernel tells this network namespace from others by (Linux 5.14).
+pub(super) fn netns_cookie() -> io::Result<u64> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    let (mut cookie, mut length) = (0_u64, 8);
+    // SAFETY: the kernel writes at most `length` bytes to `cookie`, which has as many.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut length,
+        )
+    };
+    if result == 0 { Ok(cookie) } else { Err(io::Error::last_os_error()) }
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use super::{
     attach::Attachments,
     host,
     pins::{Lock, Pins},
+    sockets::{self, SocketHooks},
 };
 use crate::{
     maps::{MapError, kernel, kernel::KernelMaps},
@@ -36,6 +37,9 @@ pub enum LoadError {
     /// No BPF filesystem.
     #[error("no BPF filesystem at {}: mount one with \"mount -t bpf bpf {}\", or name another place with --bpffs", .0.display(), .0.display())]
     NoBpffs(PathBuf),
+    /// The network namespace has no name.
+    #[error("cannot tell this network namespace from others: {0}")]
+    Netns(io::Error),
     /// A pin cannot be used.
     #[error("pin {}: {source}", path.display())]
     Pin {
@@ -106,6 +110,7 @@ pub struct Dataplane {
     pub(super) pins: Option<Pins>,
     _lock: Option<Lock>,
     pub(super) attachments: Attachments,
+    pub(super) sockets: SocketHooks,
 }
 
 /// The object this build carries.
@@ -143,6 +148,8 @@ impl Dataplane {
         let trace = u8::from(options.trace);
         let mut loader = EbpfLoader::new();
         loader.override_global("TRACE_ON", &trace, true);
+        let netns = host::netns_cookie().map_err(LoadError::Netns)?;
+        loader.override_global("HOST_NETNS", &netns, true);
         for (map, entries) in &sizes {
             loader.map_max_entries(map, *entries);
         }
@@ -157,15 +164,18 @@ impl Dataplane {
         let stages = [join(&mut ebpf, &XDP)?, join(&mut ebpf, &TC)?];
         let maps = KernelMaps::take(&mut ebpf)?;
         let (pins, lock) = pins.unzip();
-        let attachments = Attachments::default();
-        Ok(Self { ebpf, _stages: stages, maps, pins, _lock: lock, attachments })
+        let (attachments, sockets) = (Attachments::default(), SocketHooks::default());
+        Ok(Self { ebpf, _stages: stages, maps, pins, _lock: lock, attachments, sockets })
     }
 
-    /// What the programs cost.
+    /// What the programs cost, as far as they are loaded.
     pub fn program_sizes(&mut self) -> Result<Vec<ProgramSize>, LoadError> {
         let mut sizes = Vec::new();
-        for name in STAGES.iter().flat_map(|stages| stages.programs) {
+        for name in STAGES.iter().flat_map(|stages| stages.programs).chain(sockets::PROGRAMS) {
             let program = self.ebpf.program(name).ok_or(LoadError::NoObject)?;
+            if program.fd().is_err() {
+                continue;
+            }
             let info = program.info().map_err(refused(name))?;
             let verified = info.verified_instruction_count().unwrap_or(0);
             sizes.push(ProgramSize { name, verified, jited: info.size_jitted() });
@@ -257,7 +267,7 @@ fn refused(name: &'static str) -> impl Fn(ProgramError) -> LoadError {
     move |source| LoadError::Program { name, source: Box::new(source) }
 }
 
-fn program<'a, P>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, LoadError>
+pub(super) fn program<'a, P>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, LoadError>
 where
     &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = ProgramError>,
 {

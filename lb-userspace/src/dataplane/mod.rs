@@ -9,7 +9,9 @@ pub mod links;
 pub mod loader;
 mod namespace;
 pub mod pins;
+pub mod sockets;
 pub mod testrun;
 
 pub use attach::{AttachError, Hook};
 pub use loader::{Dataplane, LoadError, LoadOptions};
+pub use sockets::SocketsError;

@@ -24,8 +24,9 @@ use crate::{
     daemon::{self, background::Background},
     lab::{self, Lab, LabPlan, Topology, UPLINK},
     model::{
-        Admin, AllDown, Attach, BackendSpec, Config, Endpoint, Hairpin, HealthCheck, Interfaces,
-        Limits, Listen, Policy, PortRange, Probe, Protocol, Service, ServiceName, Timeouts, Weight,
+        Admin, AllDown, Attach, BackendSpec, Config, Endpoint, Hairpin, HealthCheck, HostClients,
+        Interfaces, Limits, Listen, Policy, PortRange, Probe, Protocol, Service, ServiceName,
+        Timeouts, Weight,
     },
 };
 
@@ -198,6 +199,7 @@ fn config(
     Ok(Config {
         interfaces: Interfaces::Named(vec![UPLINK.to_owned()]),
         attach,
+        host_clients: HostClients::Off,
         services: vec![service],
         admin: Admin { socket: socket.to_owned(), http: None },
         timeouts: Timeouts::default(),

@@ -34,6 +34,18 @@ pub enum Attach {
     Tc,
 }
 
+/// Whether clients are balanced that are processes of this host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum HostClients {
+    /// All of them, if there is a cgroup2 hierarchy.
+    #[default]
+    Auto,
+    /// None.
+    Off,
+    /// Those below this directory of a cgroup2 hierarchy.
+    Cgroup(PathBuf),
+}
+
 /// The daemon's own doors.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admin {
@@ -123,6 +135,8 @@ pub struct Config {
     pub interfaces: Interfaces,
     /// Hook of the uplinks.
     pub attach: Attach,
+    /// Clients on this host.
+    pub host_clients: HostClients,
     /// Services, in the order of the file.
     pub services: Vec<Service>,
     /// Admin socket and HTTP.

@@ -7,7 +7,7 @@ mod endpoint;
 mod health;
 mod service;
 
-pub use config::{Admin, Attach, Config, Hairpin, Interfaces, Limits, Timeouts};
+pub use config::{Admin, Attach, Config, Hairpin, HostClients, Interfaces, Limits, Timeouts};
 pub use docker::{Docker, LabelRule, Selector};
 pub use endpoint::{Endpoint, Listen, PortRange, Protocol};
 pub use health::{AllDown, HealthCheck, Probe};

@@ -81,7 +81,7 @@ impl World {
             format!("services:\n{services}")
         };
         let text = format!(
-            "interfaces: [up0]\nattach: tc\n{services}docker: {{ socket: {} }}\n\
+            "interfaces: [up0]\nattach: tc\nhost-clients: off\n{services}docker: {{ socket: {} }}\n\
              admin: {{ socket: {}, http: false }}\n",
             self.engine.socket().display(),
             self.path("weir.sock").display(),

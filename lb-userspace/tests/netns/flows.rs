@@ -44,7 +44,7 @@ fn reload(site: &Site, file: &Path, weights: &[u16]) {
             .map(|address| format!("      - {{ address: \"{address}:8080\", weight: {weight} }}\n"))
     });
     let text = format!(
-        "interfaces: [up0]\nattach: tc\nlimits: {{ conns: {} }}\nservices:\n  - name: web\n    \
+        "interfaces: [up0]\nattach: tc\nhost-clients: off\nlimits: {{ conns: {} }}\nservices:\n  - name: web\n    \
          listen: [\"198.18.1.1:80\", \"[fd00:18:1::1]:80\"]\n    policy: maglev\n    \
          backends:\n{}admin: {{ socket: {}, http: false }}\n",
         site.world.config.limits.conns,

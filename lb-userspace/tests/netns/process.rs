@@ -24,11 +24,17 @@ use super::world::{World, eventually, plan};
 pub(crate) struct Process {
     pub(crate) child: Option<Child>,
     directory: tempfile::TempDir,
+    pub(crate) host_clients: String,
     pub(crate) world: World,
 }
 
 impl Process {
     pub(crate) fn new() -> Self {
+        Self::with("off")
+    }
+
+    /// A daemon with a value of `host-clients`.
+    pub(crate) fn with(host_clients: &str) -> Self {
         let mut world = World::with(plan(Topology::Bridge), Attach::Tc, Policy::RoundRobin, |_| {});
         world.daemon.take().unwrap().finish().unwrap();
         let directory = tempfile::tempdir().unwrap();
@@ -36,7 +42,8 @@ impl Process {
         fs::create_dir(&bpffs).unwrap();
         let none: Option<&Path> = None;
         mount(Some("bpf"), &bpffs, Some("bpf"), MsFlags::empty(), none).unwrap();
-        let mut process = Self { child: None, directory, world };
+        let host_clients = host_clients.to_owned();
+        let mut process = Self { child: None, directory, host_clients, world };
         process.write_config(1);
         process.start();
         process
@@ -46,7 +53,7 @@ impl Process {
         self.directory.path().join(name)
     }
 
-    fn write_config(&self, weight: u16) {
+    pub(crate) fn write_config(&self, weight: u16) {
         let socket = self.path("weir.sock");
         let backend = |n: u8, weight| {
             format!(
@@ -55,10 +62,11 @@ impl Process {
             )
         };
         let text = format!(
-            "interfaces: [up0]\nattach: tc\nservices:\n  - name: web\n    \
+            "interfaces: [up0]\nattach: tc\nhost-clients: {}\nservices:\n  - name: web\n    \
              listen: [\"198.18.1.1:80\", \"[fd00:18:1::1]:80\"]\n    \
              policy: weighted-round-robin\n    backends:\n{}{}{}\
              admin: {{ socket: {}, http: false }}\n",
+            self.host_clients,
             backend(2, weight),
             backend(3, 2),
             backend(4, 1),
@@ -83,10 +91,18 @@ impl Process {
     }
 
     /// A client command.
-    fn weir(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn weir(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
         command.args(arguments).arg("--socket").arg(self.path("weir.sock"));
         command.stdin(Stdio::null()).output().unwrap()
+    }
+
+    /// What `weir detach` says.
+    pub(crate) fn detach(&self) -> String {
+        let bpffs = self.path("bpf");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
+        let output = command.args(["detach", "--bpffs", bpffs.to_str().unwrap()]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
     }
 
     pub(crate) fn signal(&mut self, signal: Signal) -> std::process::ExitStatus {
@@ -100,7 +116,7 @@ impl Process {
         fs::read_dir(self.path("bpf")).unwrap().flatten().filter(weir).count()
     }
 
-    fn status(&self) -> serde_json::Value {
+    pub(crate) fn status(&self) -> serde_json::Value {
         serde_json::from_slice(&self.weir(&["status", "--json"]).stdout).unwrap()
     }
 }
@@ -112,8 +128,7 @@ impl Drop for Process {
             let _ = child.wait();
         }
         let bpffs = self.path("bpf");
-        let detach = ["detach", "--bpffs", bpffs.to_str().unwrap()];
-        let _ = Command::new(env!("CARGO_BIN_EXE_weir")).args(detach).output();
+        self.detach();
         let _ = umount2(&bpffs, MntFlags::MNT_DETACH);
     }
 }
@@ -202,14 +217,11 @@ fn sudden_death_stops_nothing_and_the_next_daemon_takes_over() {
 fn detach_takes_off_what_a_dead_daemon_left() {
     let mut process = Process::new();
     process.signal(Signal::SIGKILL);
-    let bpffs = process.path("bpf");
-    let detach = ["detach", "--bpffs", bpffs.to_str().unwrap()];
-    let weir = || Command::new(env!("CARGO_BIN_EXE_weir")).args(detach).output().unwrap();
-    assert!(String::from_utf8_lossy(&weir().stdout).starts_with("detached "));
+    assert!(process.detach().starts_with("detached "));
     assert_eq!(process.pins(), 0);
     let url = format!("http://{}/", vip_v4(1));
     assert!(!process.world.curl(&url).status.success());
-    assert!(String::from_utf8_lossy(&weir().stdout).starts_with("nothing to detach"));
+    assert!(process.detach().starts_with("nothing to detach"));
 }
 
 #[test]

@@ -18,8 +18,8 @@ use lb_userspace::{
     },
     lab::{Lab, LabPlan, Topology, UPLINK, vip_v4, vip_v6},
     model::{
-        Admin, Attach, BackendSpec, Config, Endpoint, Hairpin, Interfaces, Limits, Listen, Policy,
-        PortRange, Protocol, Service, ServiceName, Timeouts, Weight,
+        Admin, Attach, BackendSpec, Config, Endpoint, Hairpin, HostClients, Interfaces, Limits,
+        Listen, Policy, PortRange, Protocol, Service, ServiceName, Timeouts, Weight,
     },
 };
 
@@ -144,6 +144,7 @@ fn config(lab: &Lab, attach: Attach, policy: Policy) -> Config {
     Config {
         interfaces: Interfaces::Named(vec![UPLINK.to_owned()]),
         attach,
+        host_clients: HostClients::Off,
         services: vec![service],
         admin: Admin { socket: socket(), http: None },
         timeouts: Timeouts::default(),

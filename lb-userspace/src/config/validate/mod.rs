@@ -20,7 +20,7 @@ use super::{
     raw::RawConfig,
     scalar,
 };
-use crate::model::{Attach, Config};
+use crate::model::{Attach, Config, HostClients};
 
 /// Validates all of it. The result counts only if nothing was reported.
 pub(super) fn validate(raw: &RawConfig, report: &mut Report) -> Loaded {
@@ -31,6 +31,8 @@ pub(super) fn validate(raw: &RawConfig, report: &mut Report) -> Loaded {
     });
     let interfaces = host::interfaces(&raw.interfaces, report);
     let attach = raw.attach.parse_or(report, scalar::attach, Attach::Auto).unwrap_or_default();
+    let host_clients = raw.host_clients.parse_or(report, scalar::host_clients, HostClients::Auto);
+    let host_clients = host_clients.unwrap_or_default();
     let admin = host::admin(&raw.admin, report);
     let timeouts = host::timeouts(&raw.timeouts, report);
     let limits = host::limits(&raw.limits, report);
@@ -44,6 +46,16 @@ pub(super) fn validate(raw: &RawConfig, report: &mut Report) -> Loaded {
     let docker = docker::docker(&raw.docker, &services, report);
     let services = services.into_iter().filter_map(service::Checked::into_service).collect();
     let drain = drain.unwrap_or(DRAIN_DEFAULT);
-    let config = Config { interfaces, attach, services, admin, timeouts, limits, hairpin, drain };
+    let config = Config {
+        interfaces,
+        attach,
+        host_clients,
+        services,
+        admin,
+        timeouts,
+        limits,
+        hairpin,
+        drain,
+    };
     Loaded { config, docker }
 }
