@@ -12,6 +12,7 @@ use lb_common::{
             Affinity, AffinityKey, Cursor, ListenKey, Page, PortSet, RangeKey, Service, SourceKey,
         },
         settings::Settings,
+        signals::Signals,
         socket::{SocketKey, SocketPeer},
         stats::Traffic,
         trace::Trace,
@@ -62,6 +63,10 @@ pub static SOCKETS: LruHashMap<SocketKey, SocketPeer> =
 pub static BACKENDS: Array<Backend> = Array::with_max_entries(BACKENDS_MAX, 0);
 #[map]
 pub static BACKEND_LOAD: Array<BackendLoad> = Array::with_max_entries(BACKENDS_MAX, 0);
+#[map]
+pub static SIGNALS: Array<Signals> = Array::with_max_entries(BACKENDS_MAX, 0);
+#[map]
+pub static HEARTBEAT: Array<u32> = Array::with_max_entries(1, 0);
 #[map]
 pub static SERVICE_STATS: PerCpuArray<Traffic> = PerCpuArray::with_max_entries(SERVICES_MAX, 0);
 #[map]

@@ -8,7 +8,7 @@ use core::{
 
 use aya_ebpf::{
     bindings::BPF_NOEXIST,
-    helpers::{bpf_get_prandom_u32, bpf_loop},
+    helpers::{bpf_get_prandom_u32, bpf_ktime_get_ns, bpf_loop},
     maps::lpm_trie::Key,
 };
 use lb_common::{
@@ -28,7 +28,7 @@ use lb_common::{
         verdict::{Reason, Verdict},
         workspace::Workspace,
     },
-    tables::{Insert, Stage, Step, Tables},
+    tables::{Insert, Signal, Stage, Step, Tables},
     wire::protocol,
 };
 
@@ -36,9 +36,10 @@ use crate::{
     context::{opaque, opaque_memory},
     maps::{
         AFFINITY, BACKEND_LOAD, BACKEND_STATS, BACKENDS, CONNS4, CONNS6, CURSORS, EMBRYOS4,
-        EMBRYOS6, LISTEN, LISTEN_RANGE, ORIGINS, PAGES, PORTS, REASONS, SCRATCH, SERVICE_STATS,
-        SETTINGS, SOURCES, TRACE, trace_on,
+        EMBRYOS6, HEARTBEAT, LISTEN, LISTEN_RANGE, ORIGINS, PAGES, PORTS, REASONS, SCRATCH,
+        SERVICE_STATS, SETTINGS, SOURCES, TRACE, trace_on,
     },
+    signals,
 };
 
 /// The kernel's number for "is there already".
@@ -273,10 +274,10 @@ impl Tables for KernelTables {
     }
 
     #[inline]
-    fn flows(&self, backend: u32) -> u64 {
-        match BACKEND_LOAD.get_ptr(backend) {
-            // SAFETY: the pointer is to a map element; other CPUs change it, hence volatile.
-            Some(load) => unsafe { read_volatile(&raw const (*load).flows) },
+    fn load(&self, backend: u32, requests: bool) -> u64 {
+        match load(backend, requests) {
+            // SAFETY: the pointer is into a map element; other CPUs change it, hence volatile.
+            Some(counter) => unsafe { read_volatile(counter) },
             None => 0,
         }
     }
@@ -292,14 +293,36 @@ impl Tables for KernelTables {
 
     #[inline]
     fn flow_ends(&self, backend: u32) {
-        // A count that was re-derived meanwhile must not wrap below zero.
-        if self.flows(backend) == 0 {
-            return;
-        }
+        lower(backend, false);
+    }
+
+    #[inline]
+    fn request_begins(&self, backend: u32) {
         if let Some(load) = BACKEND_LOAD.get_ptr_mut(backend) {
             // SAFETY: the pointer is to a map element.
-            add(unsafe { &raw mut (*load).flows }, u64::MAX);
+            add(unsafe { &raw mut (*load).requests }, 1);
         }
+    }
+
+    #[inline]
+    fn request_ends(&self, backend: u32) {
+        lower(backend, true);
+    }
+
+    #[inline]
+    fn signal(&self, backend: u32, signal: Signal, micros: u32) {
+        signals::note(backend, signal as u32, micros);
+    }
+
+    #[inline]
+    fn clock_us(&self) -> u32 {
+        // SAFETY: the helper takes nothing and has no effect.
+        (unsafe { bpf_ktime_get_ns() } / 1000) as u32
+    }
+
+    #[inline]
+    fn heartbeat(&self) -> u32 {
+        HEARTBEAT.get(0).copied().unwrap_or(0)
     }
 
     #[inline(always)]
@@ -324,6 +347,28 @@ impl Tables for KernelTables {
             trace(verdict);
         }
     }
+}
+
+/// A backend's counter of open flows, or of requests in flight.
+#[inline]
+fn load(backend: u32, requests: bool) -> Option<*mut u64> {
+    let load = BACKEND_LOAD.get_ptr_mut(backend)?;
+    // The compiler knows that a flag is 0 or 1, the verifier wants to see it.
+    let index = opaque(usize::from(requests)) & 1;
+    // SAFETY: the element is these two counters.
+    Some(unsafe { load.cast::<u64>().add(index) })
+}
+
+/// Takes one off a counter. One that was re-derived meanwhile must not wrap below zero.
+#[inline(never)]
+fn lower(backend: u32, requests: bool) -> u32 {
+    if let Some(counter) = load(backend, requests) {
+        // SAFETY: the pointer is into a map element; other CPUs change it, hence volatile.
+        if unsafe { read_volatile(counter) } != 0 {
+            add(counter, u64::MAX);
+        }
+    }
+    0
 }
 
 /// What `bpf_loop` calls: 0 goes on, 1 ends.

@@ -218,6 +218,8 @@ pub struct BackendReport {
     pub weight: u16,
     /// Flows it has.
     pub flows: u64,
+    /// Requests that it has not answered yet, where its services count them.
+    pub requests: u64,
     /// Packets to it.
     pub packets_in: u64,
     /// Packets from it.
@@ -317,6 +319,8 @@ pub struct Candidate {
     pub backend: String,
     /// Flows it has.
     pub flows: u64,
+    /// Requests that it has not answered yet, where its services count them.
+    pub requests: u64,
     /// Weight in force.
     pub weight: u16,
     /// Its state: only one that is up gets new flows.

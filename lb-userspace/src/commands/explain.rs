@@ -72,8 +72,13 @@ fn render(explanation: &Explanation, colour: bool) -> String {
 }
 
 fn candidates(explanation: &Explanation) -> Table {
-    let mut table =
-        Table::new(&[("CANDIDATE", Left), ("FLOWS", Right), ("WEIGHT", Right), ("", Left)]);
+    let mut table = Table::new(&[
+        ("CANDIDATE", Left),
+        ("FLOWS", Right),
+        ("REQUESTS", Right),
+        ("WEIGHT", Right),
+        ("", Left),
+    ]);
     for candidate in &explanation.candidates {
         let mark = match candidate.state {
             _ if candidate.chosen => Cell::toned("chosen", Tone::Good),
@@ -85,6 +90,7 @@ fn candidates(explanation: &Explanation) -> Table {
         table.row([
             candidate.backend.as_str().into(),
             units::count(candidate.flows).into(),
+            units::count(candidate.requests).into(),
             candidate.weight.to_string().into(),
             mark,
         ]);
@@ -115,9 +121,9 @@ mod tests {
         service web, policy shortest-delay
         (12 + 1) / 2 is less than (7 + 1) / 1
 
-        CANDIDATE         FLOWS  WEIGHT
-        198.18.10.2:8080     12       2  chosen
-        198.18.10.3:8080      7       1  drained
+        CANDIDATE         FLOWS  REQUESTS  WEIGHT
+        198.18.10.2:8080     12         0       2  chosen
+        198.18.10.3:8080      7         0       1  drained
         ");
     }
 

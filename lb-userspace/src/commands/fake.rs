@@ -220,6 +220,7 @@ pub(super) fn backends() -> Vec<BackendReport> {
         health: "http 200 in 1 ms".into(),
         weight: 2,
         flows: 12,
+        requests: 3,
         packets_in: 10_000,
         packets_out: 20_000,
         bytes_in: 3_565_159,
@@ -283,6 +284,7 @@ pub(super) fn explanation() -> Explanation {
     let candidate = |backend: &str, flows, weight, chosen| Candidate {
         backend: backend.into(),
         flows,
+        requests: 0,
         weight,
         state: if chosen { BackendState::Up } else { BackendState::Drained },
         chosen,

@@ -23,7 +23,7 @@ use crate::{
         },
     },
     chain::one_line,
-    dataplane::{counters::Counters, flows::FlowEntry},
+    dataplane::{counters::Counters, flows::FlowEntry, signals::Reading},
     docker,
     metrics::{self, BackendMetrics, MetricsInput, ServiceMetrics},
     model::{Endpoint, Protocol, Service, ServiceName},
@@ -103,7 +103,7 @@ impl Daemon {
             services: self.state.config.services.len(),
             backends_up: endpoints.iter().filter(up).count(),
             backends_total: endpoints.len(),
-            flows: self.counters()?.flows.values().sum(),
+            flows: self.counters()?.readings.values().map(|reading| reading.load.flows).sum(),
             problems: self.problems.clone(),
             docker: self.docker_report(),
         })))
@@ -197,7 +197,8 @@ impl Daemon {
             state: self.state.backend_state(&endpoint),
             health: self.state.health_text(&endpoint),
             weight: services.iter().map(weight).max().unwrap_or(0),
-            flows: counters.flows.get(&id).copied().unwrap_or(0),
+            flows: counters.reading(id).load.flows,
+            requests: counters.reading(id).load.requests,
             way: way_name(resolved.map_or(way::STACK, |resolved| resolved.way)).to_owned(),
             ifindex,
             interface: self.names.get(&ifindex).cloned().unwrap_or_default(),
@@ -218,7 +219,8 @@ impl Daemon {
                 generation: self.observed.backends.get(&id).map_or(0, |b| b.generation),
                 state: BackendState::Closing,
                 health: "removed from the configuration".to_owned(),
-                flows: counters.flows.get(&id).copied().unwrap_or(0),
+                flows: counters.reading(id).load.flows,
+                requests: counters.reading(id).load.requests,
                 ..with_traffic(counters.backends.get(&id).copied().unwrap_or_default())
             })
             .collect()
@@ -307,7 +309,7 @@ impl Daemon {
             BackendMetrics {
                 backend: name(&endpoint),
                 traffic: traffic(&counters.backends, id),
-                flows: id.and_then(|id| counters.flows.get(&id).copied()).unwrap_or(0),
+                reading: id.map_or_else(Reading::default, |id| counters.reading(id)),
                 up: is_up(&endpoint),
             }
         };
@@ -338,6 +340,7 @@ fn with_traffic(traffic: Traffic) -> BackendReport {
         health: String::new(),
         weight: 0,
         flows: 0,
+        requests: 0,
         packets_in: traffic.packets_in,
         packets_out: traffic.packets_out,
         bytes_in: traffic.bytes_in,

@@ -277,6 +277,8 @@ impl Daemon {
             let result = self.sweep();
             self.tell("sweep", result);
         }
+        let result = self.dataplane.beat();
+        self.tell("heartbeat", result.map_err(Into::into));
         let before = self.observed.present_backends().count();
         self.reconcile_or_tell();
         if self.observed.present_backends().count() < before {

@@ -308,7 +308,8 @@ impl State {
             let down = self.backend_state(&endpoint) == BackendState::Down;
             let weight = self.weight(&service.name, endpoint, spec.weight.get());
             let weight = if down && !tried.contains(&endpoint) { 0 } else { weight };
-            DesiredBackend { endpoint, weight: u32::from(weight) }
+            let weight = u32::from(weight);
+            DesiredBackend { endpoint, weight, capacity: weight }
         };
         DesiredService {
             name: service.name.clone(),
@@ -432,7 +433,7 @@ mod tests {
         let desired = state.desired();
         let [service] = &desired.services[..] else { panic!("{:?}", desired.services) };
         [0, 1].map(|at| {
-            let DesiredBackend { endpoint, weight } = service.backends[at];
+            let DesiredBackend { endpoint, weight, .. } = service.backends[at];
             (desired.backends[&endpoint].takes_new, weight)
         })
     }

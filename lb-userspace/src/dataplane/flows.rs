@@ -7,7 +7,7 @@ use lb_common::{
     abi::{
         address::Address,
         backend::BackendLoad,
-        flow::{Conn, conn_kind, conn_state},
+        flow::{Conn, conn_flag, conn_kind, conn_state},
         settings::Settings,
     },
     pipeline::{
@@ -45,11 +45,13 @@ impl Dataplane {
         list(&maps.embryos6, Stage::Embryo, &mut visit);
     }
 
-    /// Removes entries past their idle limit or of backends that are gone, and sets the backends' open flows to what the table
-    /// says: counters that follow closings drift. Returns how many entries went.
+    /// Removes entries past their idle limit or of backends that are gone, and sets the backends'
+    /// open flows and requests to what the table says: counters that follow closings drift.
+    /// Returns how many entries went.
     pub fn sweep(&mut self, settings: &Settings, now: u32) -> Result<u64, MapError> {
         let maps = &mut self.maps;
         let generations = maps.generations()?;
+        let before = maps.loads(generations.keys())?;
         let mut sweep = Sweep { settings, now, open: BTreeMap::new(), generations: &generations };
         let removed = sweep.map(&mut maps.conns4, Stage::Conn)?
             + sweep.map(&mut maps.embryos4, Stage::Embryo)?
@@ -57,12 +59,25 @@ impl Dataplane {
             + sweep.map(&mut maps.embryos6, Stage::Embryo)?;
         let open = sweep.open;
         maps.sweep_origins()?;
-        for id in generations.into_keys() {
-            let flows = open.get(&id).copied().unwrap_or(0);
-            maps.load.set(id, BackendLoad { flows }, 0).map_err(kernel::error("BACKEND_LOAD"))?;
+        for (id, after) in maps.loads(generations.keys())? {
+            let found = open.get(&id).copied().unwrap_or_default();
+            let before = before.get(&id).copied().unwrap_or_default();
+            let load = BackendLoad {
+                flows: settled(before.flows, after.flows, found.flows),
+                requests: settled(before.requests, after.requests, found.requests),
+            };
+            if load != after {
+                maps.write_load(id, load)?;
+            }
         }
         Ok(removed)
     }
+}
+
+/// A counter after the table was read: what it was at some moment meanwhile needs no correction.
+fn settled(before: u64, after: u64, found: u64) -> u64 {
+    let explained = before.min(after)..=before.max(after);
+    if explained.contains(&found) { after } else { found }
 }
 
 /// The table changes while it is read: an entry that went meanwhile is no error.
@@ -90,8 +105,8 @@ struct Sweep<'a> {
     now: u32,
     /// Backends that are there, and which use of their ids it is.
     generations: &'a BTreeMap<u32, u32>,
-    /// Open flows by backend.
-    open: BTreeMap<u32, u64>,
+    /// Load by backend.
+    open: BTreeMap<u32, BackendLoad>,
 }
 
 impl Sweep<'_> {
@@ -106,7 +121,9 @@ impl Sweep<'_> {
             if self.has_ended(key.widen().protocol(), stage, &conn) {
                 ended.push(key);
             } else if conn.kind == conn_kind::FORWARD && conn.state != conn_state::CLOSED {
-                *self.open.entry(conn.backend).or_default() += 1;
+                let load = self.open.entry(conn.backend).or_default();
+                load.flows += 1;
+                load.requests += u64::from(conn.flags & conn_flag::WAITING != 0);
             }
         }
         let mut removed = 0;
@@ -129,5 +146,27 @@ impl Sweep<'_> {
         let limit = idle_limit(self.settings, protocol, stage, conn.state);
         idle(self.now, conn.last_seen) > limit
             || self.generations.get(&conn.backend) != Some(&conn.generation)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::settled;
+
+    #[test]
+    fn a_counter_is_corrected_only_by_what_it_never_was() {
+        let rows = [
+            (5, 5, 5, 5),
+            (5, 9, 7, 9),
+            (9, 5, 7, 5),
+            (5, 9, 5, 9),
+            (5, 5, 4, 4),
+            (5, 9, 4, 4),
+            (5, 9, 10, 10),
+            (9, 5, 0, 0),
+        ];
+        for (before, after, found, expected) in rows {
+            assert_eq!(settled(before, after, found), expected, "{before} {after} {found}");
+        }
     }
 }

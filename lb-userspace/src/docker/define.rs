@@ -34,7 +34,7 @@ fn define(name: &ServiceName, members: &[&Candidate<'_>]) -> Option<Service> {
     Some(Service {
         name: name.clone(),
         listens: newest_first().find_map(|labels| labels.listens.clone())?,
-        policy: newest_first().find_map(|labels| labels.policy).unwrap_or(Policy::ShortestDelay),
+        policy: newest_first().find_map(|labels| labels.policy).unwrap_or(Policy::Adaptive),
         backends: Vec::new(),
         health: newest_first().find_map(|labels| labels.health.clone()),
         affinity: None,

@@ -11,12 +11,13 @@ use lb_common::abi::{
     flow::{Conn, FlowKey4, FlowKey6, Origin},
     service::{Cursor, ListenKey, Page, PortSet, RangeKey, Service, SourceKey},
     settings::Settings,
+    signals::Signals,
     stats::Traffic,
     trace::Trace,
 };
 
 use super::{LbMaps, MapError, Prefix, Snapshot, Write, snapshot::page_span};
-use crate::dataplane::LoadError;
+use crate::dataplane::{LoadError, signals::Reading};
 
 /// All maps of the loaded object.
 pub struct KernelMaps {
@@ -35,7 +36,9 @@ pub struct KernelMaps {
     pub(crate) embryos4: HashMap<MapData, FlowKey4, Conn>,
     pub(crate) embryos6: HashMap<MapData, FlowKey6, Conn>,
     origins: HashMap<MapData, ListenKey, Origin>,
-    pub(crate) load: Array<MapData, BackendLoad>,
+    load: Array<MapData, BackendLoad>,
+    signals: Array<MapData, Signals>,
+    heartbeat: Array<MapData, u32>,
     pub(crate) service_stats: PerCpuArray<MapData, Traffic>,
     pub(crate) backend_stats: PerCpuArray<MapData, Traffic>,
     pub(crate) reasons: PerCpuArray<MapData, u64>,
@@ -103,6 +106,8 @@ impl KernelMaps {
             embryos6: take!(ebpf, "EMBRYOS6"),
             origins: take!(ebpf, "ORIGINS"),
             load: take!(ebpf, "BACKEND_LOAD"),
+            signals: take!(ebpf, "SIGNALS"),
+            heartbeat: take!(ebpf, "HEARTBEAT"),
             service_stats: take!(ebpf, "SERVICE_STATS"),
             backend_stats: take!(ebpf, "BACKEND_STATS"),
             reasons: take!(ebpf, "REASONS"),
@@ -124,6 +129,38 @@ impl KernelMaps {
         self.cursors.get(&service, 0).map_err(error("CURSORS"))
     }
 
+    /// Open flows and requests in flight of backends, by id.
+    pub(crate) fn loads<'a>(
+        &self,
+        ids: impl Iterator<Item = &'a u32>,
+    ) -> Result<BTreeMap<u32, BackendLoad>, MapError> {
+        let load = |id: &u32| Ok((*id, self.load.get(id, 0).map_err(error("BACKEND_LOAD"))?));
+        ids.map(load).collect()
+    }
+
+    /// Sets open flows and requests in flight of a backend.
+    pub fn write_load(&mut self, id: u32, load: BackendLoad) -> Result<(), MapError> {
+        self.load.set(id, load, 0).map_err(error("BACKEND_LOAD"))
+    }
+
+    /// The load of a backend, and how it has answered so far.
+    pub(crate) fn reading(&self, id: u32) -> Result<Reading, MapError> {
+        Ok(Reading {
+            load: self.load.get(&id, 0).map_err(error("BACKEND_LOAD"))?,
+            signals: self.signals.get(&id, 0).map_err(error("SIGNALS"))?,
+        })
+    }
+
+    /// When the controller last said that.
+    pub(crate) fn heartbeat(&self) -> Result<u32, MapError> {
+        self.heartbeat.get(&0, 0).map_err(error("HEARTBEAT"))
+    }
+
+    /// Says that the controller looks after the capacities at `now`.
+    pub(crate) fn beat(&mut self, now: u32) -> Result<(), MapError> {
+        self.heartbeat.set(0, now, 0).map_err(error("HEARTBEAT"))
+    }
+
     /// The generations of all backends that are not absent, by id.
     pub(crate) fn generations(&self) -> Result<BTreeMap<u32, u32>, MapError> {
         let mut generations = BTreeMap::new();
@@ -140,7 +177,8 @@ impl KernelMaps {
     fn write_backend(&mut self, id: u32, value: &Backend) -> Result<(), MapError> {
         let old = self.backends.get(&id, 0).map_err(error("BACKENDS"))?;
         if value.state != backend_state::ABSENT && old.generation != value.generation {
-            self.load.set(id, BackendLoad::default(), 0).map_err(error("BACKEND_LOAD"))?;
+            self.write_load(id, BackendLoad::default())?;
+            self.signals.set(id, Signals::default(), 0).map_err(error("SIGNALS"))?;
             let cpus = self.backend_stats.get(&id, 0).map_err(error("BACKEND_STATS"))?.len();
             let zeros = PerCpuValues::try_from(vec![Traffic::default(); cpus])
                 .map_err(|source| MapError::Kernel { map: "BACKEND_STATS", source })?;
