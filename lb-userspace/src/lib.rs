@@ -11,6 +11,7 @@ pub mod demo;
 pub mod docker;
 pub mod health;
 pub mod lab;
+pub mod load;
 pub mod maps;
 pub mod metrics;
 pub mod model;

@@ -32,9 +32,11 @@ fn pure(tree: &Tree) -> Vec<String> {
 
 /// The directories that take values and return values.
 fn is_pure(path: &str) -> bool {
-    const DIRECTORIES: [&str; 5] = ["model/", "table/", "reconcile/", "config/", "docker/"];
+    const DIRECTORIES: [&str; 6] =
+        ["model/", "table/", "load/", "reconcile/", "config/", "docker/"];
     let Some(path) = path.strip_prefix("lb-userspace/src/") else { return false };
     match path {
+        host if host.starts_with("load/host/") => false,
         "config/watch.rs" | "docker/engine.rs" | "docker/follow.rs" | "docker/read.rs" => false,
         "health/state.rs" => true,
         other => DIRECTORIES.iter().any(|directory| other.starts_with(directory)),
