@@ -75,6 +75,7 @@ fn known(tables: &MemoryTables, backend: u32) -> Known {
         handshakes: count(Signal::Handshake),
         refused: count(Signal::Refused),
         reset: count(Signal::Reset),
+        repeated: count(Signal::Repeated),
     }
 }
 
@@ -114,9 +115,10 @@ fn times_run_from_the_first_payload_to_the_first_answer() {
         tables.clock_us.set((u32::MAX - 100_000).wrapping_add(step * 10_000));
         run(&tables, &mut turn.frame.build());
     }
-    // SYN to SYN-ACK; the first part of the request to the first part of the answer, twice; and
+    // SYN to SYN and to SYN-ACK; the first part of the request to the first part of the answer, twice; and
     // from the last request to the last answer.
     let expected = [
+        (Signal::Repeated, 10_000),
         (Signal::Handshake, 20_000),
         (Signal::FirstByte, 30_000),
         (Signal::FirstByte, 10_000),

@@ -12,6 +12,7 @@ use crate::{context::opaque, maps::SIGNALS, tables::add};
 const FIRST_BYTE: u32 = Signal::FirstByte as u32;
 const HANDSHAKE: u32 = Signal::Handshake as u32;
 const REFUSED: u32 = Signal::Refused as u32;
+const RESET: u32 = Signal::Reset as u32;
 
 /// Adds an answer. A function of its own in the kernel, called once or twice a turn.
 #[inline(never)]
@@ -29,7 +30,8 @@ pub fn note(backend: u32, signal: u32, micros: u32) -> u32 {
                 count(&raw mut (*signals).handshakes, micros);
             }
             REFUSED => add(&raw mut (*signals).refused, 1),
-            _ => add(&raw mut (*signals).reset, 1),
+            RESET => add(&raw mut (*signals).reset, 1),
+            _ => add(&raw mut (*signals).repeated, 1),
         }
     }
     0

@@ -275,19 +275,16 @@ impl Tables for KernelTables {
 
     #[inline]
     fn load(&self, backend: u32, requests: bool) -> u64 {
-        match load(backend, requests) {
-            // SAFETY: the pointer is into a map element; other CPUs change it, hence volatile.
-            Some(counter) => unsafe { read_volatile(counter) },
-            None => 0,
-        }
+        let Some((counter, _)) = counters(backend, requests) else { return 0 };
+        // SAFETY: the pointer is into a map element; other CPUs change it, hence volatile.
+        let load = unsafe { read_volatile(counter) };
+        // Two CPUs that end the last one at the same moment leave less than nothing.
+        if load.cast_signed() < 0 { 0 } else { load }
     }
 
     #[inline]
     fn flow_begins(&self, service: u32, backend: u32) {
-        if let Some(load) = BACKEND_LOAD.get_ptr_mut(backend) {
-            // SAFETY: the pointer is to a map element.
-            add(unsafe { &raw mut (*load).flows }, 1);
-        }
+        raise(backend, false);
         on_traffic(service, backend, |traffic| traffic.flows += 1);
     }
 
@@ -298,10 +295,7 @@ impl Tables for KernelTables {
 
     #[inline]
     fn request_begins(&self, backend: u32) {
-        if let Some(load) = BACKEND_LOAD.get_ptr_mut(backend) {
-            // SAFETY: the pointer is to a map element.
-            add(unsafe { &raw mut (*load).requests }, 1);
-        }
+        raise(backend, true);
     }
 
     #[inline]
@@ -349,23 +343,36 @@ impl Tables for KernelTables {
     }
 }
 
-/// A backend's counter of open flows, or of requests in flight.
+/// A backend's counter of open flows, or of requests in flight, and that of their changes.
 #[inline]
-fn load(backend: u32, requests: bool) -> Option<*mut u64> {
+fn counters(backend: u32, requests: bool) -> Option<(*mut u64, *mut u64)> {
     let load = BACKEND_LOAD.get_ptr_mut(backend)?;
     // The compiler knows that a flag is 0 or 1, the verifier wants to see it.
     let index = opaque(usize::from(requests)) & 1;
-    // SAFETY: the element is these two counters.
-    Some(unsafe { load.cast::<u64>().add(index) })
+    // SAFETY: the element begins with these two counters.
+    let counter = unsafe { load.cast::<u64>().add(index) };
+    // SAFETY: the pointer is to a map element.
+    Some((counter, unsafe { &raw mut (*load).changes }))
 }
 
-/// Takes one off a counter. One that was re-derived meanwhile must not wrap below zero.
+/// Adds one to a counter.
+#[inline(never)]
+fn raise(backend: u32, requests: bool) -> u32 {
+    if let Some((counter, changes)) = counters(backend, requests) {
+        add(counter, 1);
+        add(changes, 1);
+    }
+    0
+}
+
+/// Takes one off a counter, unless it was corrected meanwhile and has none.
 #[inline(never)]
 fn lower(backend: u32, requests: bool) -> u32 {
-    if let Some(counter) = load(backend, requests) {
+    if let Some((counter, changes)) = counters(backend, requests) {
         // SAFETY: the pointer is into a map element; other CPUs change it, hence volatile.
         if unsafe { read_volatile(counter) } != 0 {
             add(counter, u64::MAX);
+            add(changes, 1);
         }
     }
     0

@@ -7,7 +7,7 @@
 mod table;
 
 use lb_common::{
-    abi::{backend::BackendLoad, service::ListenKey},
+    abi::service::ListenKey,
     pipeline::verdict::{Action, Reason},
 };
 use lb_userspace::{
@@ -98,6 +98,7 @@ fn known(dataplane: &Dataplane, backend: u32) -> Known {
         handshakes: sum(&signals.handshakes),
         refused: signals.refused,
         reset: signals.reset,
+        repeated: signals.repeated,
     }
 }
 
@@ -138,12 +139,12 @@ fn the_sweep_counts_requests_again() {
     ];
     for (frame, expected) in steps {
         dataplane.test_run(Mode::Tc, &frame.build()).unwrap();
-        for wrong in [0, 1, 7] {
-            dataplane.maps.write_load(1, BackendLoad { flows: wrong, requests: wrong }).unwrap();
+        for wrong in [0, 1, 7, -1] {
+            dataplane.maps.correct_load(1, wrong, wrong);
             let now = dataplane.ticks().unwrap() & u64::from(u32::MAX);
             dataplane.sweep(&settings, now.try_into().unwrap()).unwrap();
             let load = dataplane.readings(std::iter::once(1)).unwrap()[&1].load;
-            assert_eq!(load, BackendLoad { flows: 1, requests: expected });
+            assert_eq!((load.flows, load.requests), (1, expected));
         }
     }
 }

@@ -20,7 +20,7 @@ pub const fn bucket(micros: u32) -> usize {
 
 abi! {
     /// Counters since the backend is there.
-    pub struct Signals: 224 {
+    pub struct Signals: 232 {
         /// Sum of the times to first byte, in microseconds.
         pub first_byte_us: u64,
         /// Sum of the handshake round trips, in microseconds.
@@ -29,6 +29,8 @@ abi! {
         pub refused: u64,
         /// Turns that the backend ended without an answer.
         pub reset: u64,
+        /// SYNs that came again because nobody had answered.
+        pub repeated: u64,
         /// Turns answered, by time to first byte: from the client's first payload to the
         /// backend's.
         pub first_bytes: Histogram,

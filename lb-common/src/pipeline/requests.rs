@@ -81,6 +81,8 @@ pub fn abandon<T: Tables>(tables: &T, conn: &Conn) -> Done {
 /// What a packet is to the turns of its flow.
 enum Turn {
     Opens,
+    /// Something is learned, and the turn goes on.
+    Heard(Signal),
     Answered(Signal),
     Ends,
 }
@@ -98,11 +100,11 @@ pub fn step<T: Tables>(
     let waiting = flags & conn_flag::WAITING != 0;
     let Some(turn) = turn(flow, stage, kind, waiting) else { return Done::default() };
     let now = tables.clock_us();
-    if let Turn::Answered(signal) = turn {
+    if let Turn::Heard(signal) | Turn::Answered(signal) = turn {
         tables.signal(backend, signal, now.wrapping_sub(entry.turn_us));
-        if signal == Signal::Handshake {
-            return Done::default();
-        }
+    }
+    if let Turn::Heard(_) = turn {
+        return Done::default();
     }
     let flags = if let Turn::Opens = turn {
         tables.request_begins(backend);
@@ -125,20 +127,20 @@ fn turn(flow: &Flow<'_>, stage: Stage, kind: u8, waiting: bool) -> Option<Turn> 
         return match (waiting, flow.payload) {
             (false, true) => Some(Turn::Opens),
             (true, _) if sets(tcp_flag::RST) => Some(Turn::Ends),
+            (true, _) if sets(tcp_flag::SYN) => Some(Turn::Heard(Signal::Repeated)),
             _ => None,
         };
     }
     if !waiting {
         return None;
     }
-    let signal = match stage {
-        _ if flow.payload => Signal::FirstByte,
-        Stage::Embryo if sets(tcp_flag::RST) => Signal::Refused,
-        Stage::Embryo if sets(tcp_flag::SYN) => Signal::Handshake,
-        Stage::Conn if sets(tcp_flag::FIN | tcp_flag::RST) => Signal::Reset,
-        Stage::Embryo | Stage::Conn => return None,
-    };
-    Some(Turn::Answered(signal))
+    match stage {
+        _ if flow.payload => Some(Turn::Answered(Signal::FirstByte)),
+        Stage::Embryo if sets(tcp_flag::RST) => Some(Turn::Answered(Signal::Refused)),
+        Stage::Embryo if sets(tcp_flag::SYN) => Some(Turn::Heard(Signal::Handshake)),
+        Stage::Conn if sets(tcp_flag::FIN | tcp_flag::RST) => Some(Turn::Answered(Signal::Reset)),
+        Stage::Embryo | Stage::Conn => None,
+    }
 }
 
 /// The flags after a turn. Datagrams count until the first answer: what follows may be a stream

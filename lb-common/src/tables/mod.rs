@@ -54,6 +54,8 @@ pub enum Signal {
     Refused,
     /// The end of the flow in place of an answer.
     Reset,
+    /// Nothing, so that the client sent its SYN again.
+    Repeated,
 }
 
 /// The body of a loop over slots. The kernel verifies such a body once (`bpf_loop`), where it

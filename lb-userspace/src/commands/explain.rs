@@ -77,6 +77,7 @@ fn candidates(explanation: &Explanation) -> Table {
         ("FLOWS", Right),
         ("REQUESTS", Right),
         ("WEIGHT", Right),
+        ("CAPACITY", Right),
         ("", Left),
     ]);
     for candidate in &explanation.candidates {
@@ -92,6 +93,7 @@ fn candidates(explanation: &Explanation) -> Table {
             units::count(candidate.flows).into(),
             units::count(candidate.requests).into(),
             candidate.weight.to_string().into(),
+            candidate.capacity.map_or_else(String::new, |it| format!("{it:.1}")).into(),
             mark,
         ]);
     }
@@ -118,12 +120,12 @@ mod tests {
     fn a_choice_is_explained() {
         insta::assert_snapshot!(render(&fake::explanation(), false), @r"
         tcp 198.18.0.2:40000 -> 198.18.0.1:80 would get 198.18.10.2:8080 (forwarded)
-        service web, policy shortest-delay
+        service web, policy adaptive
         (12 + 1) / 2 is less than (7 + 1) / 1
 
-        CANDIDATE         FLOWS  REQUESTS  WEIGHT
-        198.18.10.2:8080     12         0       2  chosen
-        198.18.10.3:8080      7         0       1  drained
+        CANDIDATE         FLOWS  REQUESTS  WEIGHT  CAPACITY
+        198.18.10.2:8080     12         0       2      48.1  chosen
+        198.18.10.3:8080      7         0       1            drained
         ");
     }
 

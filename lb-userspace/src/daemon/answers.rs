@@ -133,6 +133,7 @@ impl Daemon {
                 id,
                 listens: service.listens.iter().map(ToString::to_string).collect(),
                 policy: service.policy,
+                class: self.class_of(service),
                 backends: self.shares(service),
                 flows_total: traffic.flows,
                 packets_in: traffic.packets_in,
@@ -147,21 +148,28 @@ impl Daemon {
     /// The parts of a service's backends in what arrives over their family.
     fn shares(&self, service: &Service) -> Vec<ShareReport> {
         let part = |spec: &crate::model::BackendSpec| {
-            let weight = self.state.weight(&service.name, spec.endpoint, spec.weight.get());
-            let state = self.state.backend_state(&spec.endpoint);
-            (spec.endpoint, weight, state)
+            let (endpoint, configured) = (spec.endpoint, spec.weight.get());
+            let state = self.state.backend_state(&endpoint);
+            let weight = self.state.weight(&service.name, endpoint, configured);
+            let part = match self.state.learned(&service.name, &endpoint) {
+                Some(learned) if learned.ejected => 0,
+                Some(learned) if learned.capacity > 0 => learned.capacity,
+                _ => weight,
+            };
+            let part = if state == BackendState::Up && weight > 0 { f64::from(part) } else { 0.0 };
+            (endpoint, weight, state, part)
         };
         let parts: Vec<_> = service.backends.iter().map(part).collect();
-        let usable = |state| if state == BackendState::Up { 1.0 } else { 0.0 };
         let total = |ipv4: bool| -> f64 {
             let family = parts.iter().filter(|(it, ..)| it.address.is_ipv4() == ipv4);
-            family.map(|(_, weight, state)| f64::from(*weight) * usable(*state)).sum()
+            family.map(|(.., part)| part).sum()
         };
         let totals = [total(false), total(true)];
-        let share = |(endpoint, weight, state): (Endpoint, u16, BackendState)| {
+        let share = |(endpoint, weight, state, part): (Endpoint, u16, BackendState, f64)| {
             let total = totals[usize::from(endpoint.address.is_ipv4())];
-            let share = if total > 0.0 { f64::from(weight) * usable(state) / total } else { 0.0 };
-            ShareReport { endpoint: name(&endpoint), weight, share, state }
+            let share = if total > 0.0 { part / total } else { 0.0 };
+            let load = self.load_report(service, &endpoint);
+            ShareReport { endpoint: name(&endpoint), weight, share, state, load }
         };
         parts.into_iter().map(share).collect()
     }

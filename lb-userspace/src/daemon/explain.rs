@@ -98,6 +98,7 @@ impl Daemon {
                 flows: tables.load(id, false),
                 requests: tables.load(id, true),
                 weight: self.state.weight(&service.name, spec.endpoint, spec.weight.get()),
+                capacity: self.load_report(service, &spec.endpoint).map(|load| load.capacity),
                 state: self.state.backend_state(&spec.endpoint),
                 chosen: id == chosen && id != 0,
             }

@@ -4,6 +4,7 @@
 mod answers;
 mod apply;
 pub mod background;
+mod capacities;
 mod containers;
 mod explain;
 mod hook;
@@ -34,6 +35,7 @@ use crate::{
     model::{Config, Docker, Endpoint},
     reconcile::Memory,
 };
+use capacities::Capacities;
 use containers::Containers;
 use state::State;
 
@@ -63,6 +65,7 @@ pub struct Daemon {
     links: links::Links,
     checker: Checker,
     containers: Containers,
+    capacities: Capacities,
     observed: Snapshot,
     memory: Memory,
     started: Instant,
@@ -164,6 +167,7 @@ impl Daemon {
         let now = Instant::now();
         let mut daemon = Self {
             state: State::new(config.clone(), ticks_per_second, generation),
+            capacities: Capacities::default(),
             containers: Containers::new(Loaded { config, docker }, now),
             file: options.file.as_deref().map(absolute),
             dataplane,
@@ -277,8 +281,8 @@ impl Daemon {
             let result = self.sweep();
             self.tell("sweep", result);
         }
-        let result = self.dataplane.beat();
-        self.tell("heartbeat", result.map_err(Into::into));
+        let result = self.follow_load();
+        self.tell("load", result);
         let before = self.observed.present_backends().count();
         self.reconcile_or_tell();
         if self.observed.present_backends().count() < before {

@@ -1,6 +1,6 @@
 //! The flow table as the controller reads it: a list, and the sweep that ends what is idle.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use aya::maps::{HashMap, MapData};
 use lb_common::{
@@ -51,7 +51,7 @@ impl Dataplane {
     pub fn sweep(&mut self, settings: &Settings, now: u32) -> Result<u64, MapError> {
         let maps = &mut self.maps;
         let generations = maps.generations()?;
-        let before = maps.loads(generations.keys())?;
+        let before = maps.loads(generations.keys());
         let mut sweep = Sweep { settings, now, open: BTreeMap::new(), generations: &generations };
         let removed = sweep.map(&mut maps.conns4, Stage::Conn)?
             + sweep.map(&mut maps.embryos4, Stage::Embryo)?
@@ -59,25 +59,28 @@ impl Dataplane {
             + sweep.map(&mut maps.embryos6, Stage::Embryo)?;
         let open = sweep.open;
         maps.sweep_origins()?;
-        for (id, after) in maps.loads(generations.keys())? {
+        for (id, after) in maps.loads(generations.keys()) {
             let found = open.get(&id).copied().unwrap_or_default();
             let before = before.get(&id).copied().unwrap_or_default();
-            let load = BackendLoad {
-                flows: settled(before.flows, after.flows, found.flows),
-                requests: settled(before.requests, after.requests, found.requests),
-            };
-            if load != after {
-                maps.write_load(id, load)?;
+            let changes = after.changes.wrapping_sub(before.changes);
+            let flows = wrong(before.flows, after.flows, found.flows, changes);
+            let requests = wrong(before.requests, after.requests, found.requests, changes);
+            if (flows, requests) != (0, 0) {
+                maps.correct_load(id, flows, requests);
             }
         }
         Ok(removed)
     }
 }
 
-/// A counter after the table was read: what it was at some moment meanwhile needs no correction.
-fn settled(before: u64, after: u64, found: u64) -> u64 {
-    let explained = before.min(after)..=before.max(after);
-    if explained.contains(&found) { after } else { found }
+/// By how much a counter is wrong at least, when the table was read between two looks at it and so
+/// many changes: what it may have been at some moment meanwhile needs no correction.
+fn wrong(before: u64, after: u64, found: u64, changes: u64) -> i64 {
+    let [before, after, found] = [before, after, found].map(u64::cast_signed);
+    let changes = i64::try_from(changes).unwrap_or(i64::MAX);
+    let least = before.min(after).saturating_sub(changes);
+    let most = before.max(after).saturating_add(changes);
+    found - found.clamp(least, most)
 }
 
 /// The table changes while it is read: an entry that went meanwhile is no error.
@@ -111,16 +114,18 @@ struct Sweep<'a> {
 
 impl Sweep<'_> {
     /// Removes what has ended from one table; returns how many entries went.
-    fn map<K: FamilyKey + aya::Pod>(
+    fn map<K: FamilyKey + aya::Pod + Eq + std::hash::Hash>(
         &mut self,
         map: &mut HashMap<MapData, K, Conn>,
         stage: Stage,
     ) -> Result<u64, MapError> {
-        let mut ended = Vec::new();
+        let (mut ended, mut seen) = (Vec::new(), HashSet::new());
         for (key, conn) in map.iter().flatten() {
+            let counts = conn.kind == conn_kind::FORWARD && conn.state != conn_state::CLOSED;
             if self.has_ended(key.widen().protocol(), stage, &conn) {
                 ended.push(key);
-            } else if conn.kind == conn_kind::FORWARD && conn.state != conn_state::CLOSED {
+            } else if counts && seen.insert(key) {
+                // The kernel begins anew where the last key is gone when it looks for the next.
                 let load = self.open.entry(conn.backend).or_default();
                 load.flows += 1;
                 load.requests += u64::from(conn.flags & conn_flag::WAITING != 0);
@@ -151,22 +156,29 @@ impl Sweep<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::settled;
+    use super::wrong;
 
     #[test]
     fn a_counter_is_corrected_only_by_what_it_never_was() {
+        let below_zero = (-1_i64).cast_unsigned();
         let rows = [
-            (5, 5, 5, 5),
-            (5, 9, 7, 9),
-            (9, 5, 7, 5),
-            (5, 9, 5, 9),
-            (5, 5, 4, 4),
-            (5, 9, 4, 4),
-            (5, 9, 10, 10),
-            (9, 5, 0, 0),
+            // Before, after, found, changes, wrong by.
+            (5, 5, 5, 0, 0),
+            (5, 5, 4, 0, -1),
+            (5, 5, 7, 0, 2),
+            (5, 9, 7, 4, 0),
+            (9, 5, 7, 4, 0),
+            (0, 0, 1, 2, 0),
+            (0, 0, 3, 2, 1),
+            (5, 9, 0, 4, -1),
+            (5, 9, 14, 4, 1),
+            (below_zero, below_zero, 0, 0, 1),
+            (below_zero, 1, 3, 2, 0),
+            (3, 3, 0, u64::MAX, 0),
         ];
-        for (before, after, found, expected) in rows {
-            assert_eq!(settled(before, after, found), expected, "{before} {after} {found}");
+        for (before, after, found, changes, expected) in rows {
+            let actual = wrong(before, after, found, changes);
+            assert_eq!(actual, expected, "{before} {after} {found} {changes}");
         }
     }
 }

@@ -10,6 +10,7 @@
 //!
 //! All of it is pure: time is an argument, and so is everything measured.
 
+pub mod measure;
 pub mod sample;
 mod smooth;
 

@@ -57,7 +57,7 @@ pub struct BackendMetrics {
 }
 
 /// The names of all samples, in the order of the text.
-pub const NAMES: [&str; 19] = [
+pub const NAMES: [&str; 20] = [
     "weir_service_flows_total",
     "weir_service_packets_total",
     "weir_service_bytes_total",
@@ -72,6 +72,7 @@ pub const NAMES: [&str; 19] = [
     "weir_backend_first_byte_seconds",
     "weir_backend_handshake_seconds",
     "weir_backend_refused_total",
+    "weir_backend_syn_repeated_total",
     "weir_backend_unanswered_total",
     "weir_packets_total",
     "weir_config_generation",
@@ -129,7 +130,7 @@ fn backends(backends: &[BackendMetrics]) -> Vec<Family> {
 }
 
 /// How backends answer.
-fn answers(backends: &[BackendMetrics]) -> [Family; 4] {
+fn answers(backends: &[BackendMetrics]) -> [Family; 5] {
     let of = |b: &BackendMetrics| vec![("backend", b.backend.clone())];
     let counter = |name, help, value: fn(&Signals) -> u64| {
         let number = |b: &BackendMetrics| Value::Number(value(&b.reading.signals));
@@ -154,6 +155,7 @@ fn answers(backends: &[BackendMetrics]) -> [Family; 4] {
             (signals.handshake_us, &signals.handshakes)
         }),
         counter("weir_backend_refused", "Handshakes answered by a reset.", |s| s.refused),
+        counter("weir_backend_syn_repeated", "SYNs that came again unanswered.", |s| s.repeated),
         counter(
             "weir_backend_unanswered",
             "Requests whose flow ended in place of an answer.",

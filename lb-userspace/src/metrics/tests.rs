@@ -57,11 +57,12 @@ fn input() -> MetricsInput {
         handshake_us: 2_500_000,
         refused: 5,
         reset: 6,
+        repeated: 7,
         ..Default::default()
     };
     signals.first_bytes[..3].copy_from_slice(&[1, 0, 2]);
     signals.handshakes[23] = 4;
-    let reading = Reading { load: BackendLoad { flows: 9, requests: 3 }, signals };
+    let reading = Reading { load: BackendLoad { flows: 9, requests: 3, changes: 0 }, signals };
     let backend =
         |backend: &str, up| BackendMetrics { backend: backend.to_owned(), traffic, reading, up };
     MetricsInput {
@@ -98,6 +99,7 @@ fn every_number_has_its_sample() {
                 put("up", "", u64::from(name == "198.18.0.1:80"));
                 put("requests_in_flight", "", 3);
                 put("refused_total", "", 5);
+                put("syn_repeated_total", "", 7);
                 put("unanswered_total", "", 6);
                 put("first_byte_seconds_sum", "", 30);
                 put("first_byte_seconds_count", "", 3);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ipnet::IpNet;
-use lb_common::abi::{backend::way, settings::Settings};
+use lb_common::abi::{backend::way, service::SCAN_MAX, settings::Settings};
 
 use crate::model::{Endpoint, Listen, Policy, ServiceName};
 
@@ -80,8 +80,17 @@ impl Desired {
     /// A backend's capacity: its largest in any service, at least 1.
     pub(super) fn capacities(&self) -> BTreeMap<Endpoint, u32> {
         let mut capacities: BTreeMap<_, _> = self.backends.keys().map(|key| (*key, 1)).collect();
-        for backend in self.services.iter().flat_map(|service| &service.backends) {
-            capacities.entry(backend.endpoint).and_modify(|max| *max = backend.capacity.max(*max));
+        for service in &self.services {
+            // Who looks at all backends has the capacities in its table.
+            let sampled = service.backends.len() > SCAN_MAX as usize;
+            let capacity = match service.policy {
+                Policy::Adaptive if sampled => |backend: &DesiredBackend| backend.capacity,
+                _ => |backend: &DesiredBackend| backend.weight,
+            };
+            for backend in &service.backends {
+                let capacity = capacity(backend);
+                capacities.entry(backend.endpoint).and_modify(|max| *max = capacity.max(*max));
+            }
         }
         capacities
     }

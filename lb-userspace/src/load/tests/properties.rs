@@ -83,7 +83,7 @@ fn slots(capacities: &[u16]) -> Vec<usize> {
     let backend = |(id, capacity): (u32, &u16)| {
         let address = std::net::Ipv4Addr::from_bits(0xc612_0000 + id).into();
         let identity = Endpoint { address, port: 80, protocol: Protocol::Tcp };
-        TableBackend { id, identity, weight: u32::from(*capacity) }
+        TableBackend { id, identity, weight: u32::from(*capacity), capacity: u32::from(*capacity) }
     };
     let backends: Vec<TableBackend> = (1_u32..).zip(capacities).map(backend).collect();
     let built = table::build(Policy::Maglev, &backends);
