@@ -1,18 +1,70 @@
-//! How backends answer, added up in `SIGNALS`.
+//! How loaded backends are (`BACKEND_LOAD`), and how they answer (`SIGNALS`).
 
-use core::intrinsics::{AtomicOrdering, atomic_xadd};
+use core::{
+    intrinsics::{AtomicOrdering, atomic_xadd},
+    ptr::read_volatile,
+};
 
 use lb_common::{
     abi::signals::{BUCKETS, Histogram, bucket},
     tables::Signal,
 };
 
-use crate::{context::opaque, maps::SIGNALS, tables::add};
+use crate::{
+    context::opaque,
+    maps::{BACKEND_LOAD, SIGNALS},
+    tables::add,
+};
 
 const FIRST_BYTE: u32 = Signal::FirstByte as u32;
 const HANDSHAKE: u32 = Signal::Handshake as u32;
 const REFUSED: u32 = Signal::Refused as u32;
 const RESET: u32 = Signal::Reset as u32;
+
+/// A backend's counter of open flows, or of requests in flight, and that of their changes.
+#[inline]
+fn counters(backend: u32, requests: bool) -> Option<(*mut u64, *mut u64)> {
+    let load = BACKEND_LOAD.get_ptr_mut(backend)?;
+    // The compiler knows that a flag is 0 or 1, the verifier wants to see it.
+    let index = opaque(usize::from(requests)) & 1;
+    // SAFETY: the element begins with these two counters.
+    let counter = unsafe { load.cast::<u64>().add(index) };
+    // SAFETY: the pointer is to a map element.
+    Some((counter, unsafe { &raw mut (*load).changes }))
+}
+
+/// Adds one to a counter.
+#[inline(never)]
+pub fn raise(backend: u32, requests: bool) -> u32 {
+    if let Some((counter, changes)) = counters(backend, requests) {
+        add(counter, 1);
+        add(changes, 1);
+    }
+    0
+}
+
+/// Takes one off a counter, unless it was corrected meanwhile and has none.
+#[inline(never)]
+pub fn lower(backend: u32, requests: bool) -> u32 {
+    if let Some((counter, changes)) = counters(backend, requests) {
+        // SAFETY: the pointer is into a map element; other CPUs change it, hence volatile.
+        if unsafe { read_volatile(counter) } != 0 {
+            add(counter, u64::MAX);
+            add(changes, 1);
+        }
+    }
+    0
+}
+
+/// Open flows of a backend, or its requests in flight.
+#[inline]
+pub fn load(backend: u32, requests: bool) -> u64 {
+    match counters(backend, requests) {
+        // SAFETY: the pointer is into a map element; other CPUs change it, hence volatile.
+        Some((counter, _)) => unsafe { read_volatile(counter) },
+        None => 0,
+    }
+}
 
 /// Adds an answer. A function of its own in the kernel, called once or twice a turn.
 #[inline(never)]

@@ -3,7 +3,6 @@
 use core::{
     ffi::c_void,
     intrinsics::{AtomicOrdering, atomic_xadd},
-    ptr::read_volatile,
 };
 
 use aya_ebpf::{
@@ -35,9 +34,9 @@ use lb_common::{
 use crate::{
     context::{opaque, opaque_memory},
     maps::{
-        AFFINITY, BACKEND_LOAD, BACKEND_STATS, BACKENDS, CONNS4, CONNS6, CURSORS, EMBRYOS4,
-        EMBRYOS6, HEARTBEAT, LISTEN, LISTEN_RANGE, ORIGINS, PAGES, PORTS, REASONS, SCRATCH,
-        SERVICE_STATS, SETTINGS, SOURCES, TRACE, trace_on,
+        AFFINITY, BACKEND_STATS, BACKENDS, CONNS4, CONNS6, CURSORS, EMBRYOS4, EMBRYOS6, HEARTBEAT,
+        LISTEN, LISTEN_RANGE, ORIGINS, PAGES, PORTS, REASONS, SCRATCH, SERVICE_STATS, SETTINGS,
+        SOURCES, TRACE, trace_on,
     },
     signals,
 };
@@ -275,32 +274,30 @@ impl Tables for KernelTables {
 
     #[inline]
     fn load(&self, backend: u32, requests: bool) -> u64 {
-        let Some((counter, _)) = counters(backend, requests) else { return 0 };
-        // SAFETY: the pointer is into a map element; other CPUs change it, hence volatile.
-        let load = unsafe { read_volatile(counter) };
+        let load = signals::load(backend, requests);
         // Two CPUs that end the last one at the same moment leave less than nothing.
         if load.cast_signed() < 0 { 0 } else { load }
     }
 
     #[inline]
     fn flow_begins(&self, service: u32, backend: u32) {
-        raise(backend, false);
+        signals::raise(backend, false);
         on_traffic(service, backend, |traffic| traffic.flows += 1);
     }
 
     #[inline]
     fn flow_ends(&self, backend: u32) {
-        lower(backend, false);
+        signals::lower(backend, false);
     }
 
     #[inline]
     fn request_begins(&self, backend: u32) {
-        raise(backend, true);
+        signals::raise(backend, true);
     }
 
     #[inline]
     fn request_ends(&self, backend: u32) {
-        lower(backend, true);
+        signals::lower(backend, true);
     }
 
     #[inline]
@@ -341,41 +338,6 @@ impl Tables for KernelTables {
             trace(verdict);
         }
     }
-}
-
-/// A backend's counter of open flows, or of requests in flight, and that of their changes.
-#[inline]
-fn counters(backend: u32, requests: bool) -> Option<(*mut u64, *mut u64)> {
-    let load = BACKEND_LOAD.get_ptr_mut(backend)?;
-    // The compiler knows that a flag is 0 or 1, the verifier wants to see it.
-    let index = opaque(usize::from(requests)) & 1;
-    // SAFETY: the element begins with these two counters.
-    let counter = unsafe { load.cast::<u64>().add(index) };
-    // SAFETY: the pointer is to a map element.
-    Some((counter, unsafe { &raw mut (*load).changes }))
-}
-
-/// Adds one to a counter.
-#[inline(never)]
-fn raise(backend: u32, requests: bool) -> u32 {
-    if let Some((counter, changes)) = counters(backend, requests) {
-        add(counter, 1);
-        add(changes, 1);
-    }
-    0
-}
-
-/// Takes one off a counter, unless it was corrected meanwhile and has none.
-#[inline(never)]
-fn lower(backend: u32, requests: bool) -> u32 {
-    if let Some((counter, changes)) = counters(backend, requests) {
-        // SAFETY: the pointer is into a map element; other CPUs change it, hence volatile.
-        if unsafe { read_volatile(counter) } != 0 {
-            add(counter, u64::MAX);
-            add(changes, 1);
-        }
-    }
-    0
 }
 
 /// What `bpf_loop` calls: 0 goes on, 1 ends.

@@ -82,13 +82,10 @@ impl Desired {
         let mut capacities: BTreeMap<_, _> = self.backends.keys().map(|key| (*key, 1)).collect();
         for service in &self.services {
             // Who looks at all backends has the capacities in its table.
-            let sampled = service.backends.len() > SCAN_MAX as usize;
-            let capacity = match service.policy {
-                Policy::Adaptive if sampled => |backend: &DesiredBackend| backend.capacity,
-                _ => |backend: &DesiredBackend| backend.weight,
-            };
+            let many = service.backends.len() > SCAN_MAX as usize;
+            let learned = many && service.policy == Policy::Adaptive;
             for backend in &service.backends {
-                let capacity = capacity(backend);
+                let capacity = if learned { backend.capacity } else { backend.weight };
                 capacities.entry(backend.endpoint).and_modify(|max| *max = capacity.max(*max));
             }
         }
