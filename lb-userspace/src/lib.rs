@@ -8,6 +8,7 @@ pub mod daemon;
 pub mod dataplane;
 pub mod demo;
 pub mod docker;
+pub mod forecast;
 pub mod health;
 pub mod lab;
 pub mod maps;
