@@ -15,5 +15,6 @@ pub mod maps;
 pub mod metrics;
 pub mod model;
 pub mod pcap;
+pub mod plot;
 pub mod reconcile;
 pub mod table;
