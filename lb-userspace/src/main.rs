@@ -23,7 +23,8 @@ fn main() -> ExitCode {
         Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("weir: {error:#}");
-            let wrong = error.is::<lb_userspace::config::LoadError>();
+            let wrong = error.is::<lb_userspace::config::LoadError>()
+                || error.is::<commands::forecast::InputError>();
             if wrong { ExitCode::from(WRONG) } else { ExitCode::FAILURE }
         }
     }
@@ -64,6 +65,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Explain(args) => commands::explain::run(&args, out)?,
         Command::Docker(DockerCommand::Ls(args)) => commands::docker::run(&args, out)?,
         Command::Simulate(args) => commands::simulate::run(&args, out)?,
+        Command::Forecast(args) => commands::forecast::run(&args, out)?,
         Command::Detach(args) => commands::detach::run(&args, out)?,
         Command::Completions { shell } => commands::completions::run(shell, out)?,
     }

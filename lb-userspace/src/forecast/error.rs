@@ -4,7 +4,7 @@
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 pub enum SeriesError {
     /// Too few values.
-    #[error("{got} values, at least {need} are needed")]
+    #[error("too short: {got} of at least {need} values")]
     TooShort {
         /// How many there are.
         got: usize,
@@ -38,6 +38,20 @@ pub enum SeriesError {
         /// The length of the series.
         values: usize,
     },
+}
+
+impl SeriesError {
+    /// The same of a series that has so many values before this one.
+    #[must_use]
+    pub fn after(self, values: usize) -> Self {
+        match self {
+            Self::NotFinite { index, value } => Self::NotFinite { index: index + values, value },
+            Self::NotPositive { index, value } => {
+                Self::NotPositive { index: index + values, value }
+            }
+            Self::TooShort { .. } | Self::Degenerate | Self::TooSteep { .. } => self,
+        }
+    }
 }
 
 /// Finds what no forecast can be made of.

@@ -99,6 +99,20 @@ pub enum Unfit {
     },
 }
 
+impl Unfit {
+    /// The same of a series that has so many values before this one.
+    #[must_use]
+    pub fn after(self, values: usize) -> Self {
+        match self {
+            Self::Series(error) => Self::Series(error.after(values)),
+            Self::ClassRatio { index, ratio, low, high } => {
+                Self::ClassRatio { index: index + values, ratio, low, high }
+            }
+            Self::Grade { .. } | Self::Steep { .. } => self,
+        }
+    }
+}
+
 /// The unbiased model of a series that deserves one: class ratios inside, grade 3 or better by C,
 /// and not too steep.
 pub fn gated(values: &[f64]) -> Result<(Grey, Accuracy), Unfit> {

@@ -13,6 +13,8 @@
 //! `|a| < 2` for every positive series: both `x1(k-1)` and `x1(k)` grow with `z(k)`, and
 //! `x(k) = 2 (z(k) - x1(k-1)) = 2 (x1(k) - z(k))`, so the slope of `x` over `z` is between -2 and 2.
 
+use serde::Serialize;
+
 use super::{error, error::SeriesError, largest, mean, real};
 
 /// Fewer values than these determine nothing: three equations for two unknowns.
@@ -25,7 +27,8 @@ const STEEPEST: f64 = 1.9;
 const EXPONENT_MAX: f64 = 50.0;
 
 /// How values are made of `a` and `b`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Form {
     /// By the whitening equation, as in the textbooks.
     Classic,
@@ -48,7 +51,8 @@ pub struct Grey {
 
 /// How far ahead a model may be believed, by its growth (Liu Sifeng, Lin Yi, "Grey Systems", 2010,
 /// section 4.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Reach {
     /// `-a <= 0.3`.
     Long,
@@ -261,7 +265,7 @@ mod tests {
     #[test]
     fn errors_count_from_one() {
         let text = |series: &[f64]| Grey::fit(series, Form::Classic).unwrap_err().to_string();
-        assert_eq!(text(&[1.0]), "1 values, at least 4 are needed");
+        assert_eq!(text(&[1.0]), "too short: 1 of at least 4 values");
         assert_eq!(text(&[1.0, f64::NAN]), "value 2 is NaN, not a finite number");
         let negative = "value 1 is -1, the grey model needs values above zero";
         assert_eq!(text(&[-1.0, 1.0, 1.0, 1.0]), negative);
