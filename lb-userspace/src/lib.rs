@@ -1,6 +1,7 @@
 //! Weir's user side: configuration, health, reconcile, the maps, the daemon and the command line.
 
 pub mod admin;
+pub mod autoscale;
 pub mod cli;
 pub mod commands;
 pub mod config;

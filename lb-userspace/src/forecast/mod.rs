@@ -21,7 +21,7 @@ pub use self::{
     gate::{ClassRatios, Unfit},
     grey::{Form, Grey, Reach},
     holt::{Holt, Smoothing},
-    rolling::{Outlook, Rolling},
+    rolling::{Method, Model, Outlook, Rolling},
     spread::Spread,
 };
 

@@ -2,11 +2,34 @@
 
 use std::collections::VecDeque;
 
-use super::{Accuracy, Grey, SeriesError, Spread, Unfit, gate};
+use super::{Accuracy, Grade, Grey, Holt, SeriesError, Smoothing, Spread, Unfit, gate};
+
+/// How to forecast.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// The grey model where it is believed, else the last value.
+    Grey,
+    /// Double exponential smoothing.
+    Holt,
+    /// The last value.
+    Last,
+}
+
+/// What was fitted to a window.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Model {
+    /// The grey model, and how well it fits.
+    Grey(Grey, Accuracy),
+    /// A level and a trend.
+    Holt(Holt),
+    /// Nothing; with the reason where something was asked for.
+    Last(Option<Unfit>),
+}
 
 /// The last values of a series, and how far off the forecasts of them were.
 #[derive(Clone, Debug)]
 pub struct Rolling {
+    method: Method,
     size: usize,
     values: VecDeque<f64>,
     expected: Option<f64>,
@@ -14,14 +37,14 @@ pub struct Rolling {
 }
 
 /// What is to be expected after the last value.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Outlook {
     /// The last value.
     pub last: f64,
     /// The largest value of the window.
     pub peak: f64,
-    /// The model and how well it fits, or why there is none.
-    pub model: Result<(Grey, Accuracy), Unfit>,
+    /// What the forecast is made with.
+    pub model: Model,
     /// How far off forecasts of the next value have been.
     pub sigma: f64,
 }
@@ -29,8 +52,8 @@ pub struct Outlook {
 impl Rolling {
     /// An empty window of this many values.
     #[must_use]
-    pub fn new(size: usize) -> Self {
-        Self { size, values: VecDeque::new(), expected: None, spread: Spread::default() }
+    pub fn new(method: Method, size: usize) -> Self {
+        Self { method, size, values: VecDeque::new(), expected: None, spread: Spread::default() }
     }
 
     /// How many values there are.
@@ -65,7 +88,7 @@ impl Rolling {
             self.values.pop_front();
         }
         let window = self.values.make_contiguous();
-        let model = gate::gated(window);
+        let model = Model::of(self.method, window);
         let outlook = Outlook {
             last: value,
             peak: window.iter().copied().fold(value, f64::max),
@@ -77,11 +100,42 @@ impl Rolling {
     }
 }
 
+impl Model {
+    fn of(method: Method, window: &[f64]) -> Self {
+        match method {
+            Method::Grey => match gate::gated(window) {
+                Ok((grey, accuracy)) => Self::Grey(grey, accuracy),
+                Err(unfit) => Self::Last(Some(unfit)),
+            },
+            Method::Holt => match Holt::fit(window, Smoothing::LOAD) {
+                Ok(holt) => Self::Holt(holt),
+                Err(error) => Self::Last(Some(error.into())),
+            },
+            Method::Last => Self::Last(None),
+        }
+    }
+}
+
 impl Outlook {
-    /// The value so many steps ahead: the model's, or the last one where the model is not believed.
+    /// The value so many steps ahead: the model's, or the last one where there is none.
     #[must_use]
     pub fn ahead(&self, steps: usize) -> f64 {
-        self.model.map_or(self.last, |(grey, _)| grey.ahead(steps))
+        match &self.model {
+            Model::Grey(grey, _) => grey.ahead(steps),
+            Model::Holt(holt) => holt.ahead(steps),
+            Model::Last(_) => self.last,
+        }
+    }
+
+    /// Whether a grey model of grade 2 or better says that the load will not grow.
+    #[must_use]
+    pub fn surely_falls(&self) -> bool {
+        match &self.model {
+            Model::Grey(grey, accuracy) => {
+                grey.growth() <= 1.0 && accuracy.grade() <= Grade::Qualified
+            }
+            Model::Holt(_) | Model::Last(_) => false,
+        }
     }
 
     /// The largest value within so many steps, and the step it belongs to. An exponential has it at
@@ -102,7 +156,7 @@ mod tests {
     use super::*;
 
     fn after(values: &[f64], size: usize) -> Outlook {
-        let mut rolling = Rolling::new(size);
+        let mut rolling = Rolling::new(Method::Grey, size);
         values.iter().map(|&value| rolling.push(value).unwrap()).last().unwrap()
     }
 
@@ -121,7 +175,7 @@ mod tests {
     fn without_a_model_the_last_value_stays() {
         for series in [&[7.0][..], &[1.0, 9.0, 2.0, 8.0, 3.0], &[0.0, 0.0, 0.0, 0.0, 0.0]] {
             let outlook = after(series, 10);
-            assert!(outlook.model.is_err(), "{series:?}");
+            assert!(matches!(outlook.model, Model::Last(Some(_))), "{series:?}");
             assert_eq!(outlook.peak_within(9), (1, *series.last().unwrap()));
         }
     }
@@ -131,12 +185,26 @@ mod tests {
         let series: Vec<f64> = (0..10).map(|k| 100.0 * 0.95_f64.powi(k)).collect();
         let outlook = after(&series, 10);
         assert_eq!(outlook.peak_within(4), (1, outlook.ahead(1)));
-        assert!(outlook.ahead(1) < outlook.last);
+        assert!(outlook.ahead(1) < outlook.last && outlook.surely_falls());
+    }
+
+    #[test]
+    fn other_methods_see_other_things() {
+        let series = [10.0, 12.0, 14.0, 16.0, 18.0];
+        for (method, ahead) in [(Method::Holt, 24.0), (Method::Last, 18.0)] {
+            let mut rolling = Rolling::new(method, 10);
+            let outlook = series.iter().map(|&it| rolling.push(it).unwrap()).last().unwrap();
+            assert!((outlook.ahead(3) - ahead).abs() < 1e-9, "{method:?}");
+            assert!(!outlook.surely_falls());
+        }
+        let mut rolling = Rolling::new(Method::Holt, 10);
+        let too_short = Model::Last(Some(SeriesError::TooShort { got: 1, need: 2 }.into()));
+        assert_eq!(rolling.push(5.0).unwrap().model, too_short);
     }
 
     #[test]
     fn a_gap_begins_again_and_residuals_stay_known() {
-        let mut rolling = Rolling::new(10);
+        let mut rolling = Rolling::new(Method::Grey, 10);
         for value in [10.0, 14.0, 10.0] {
             rolling.push(value).unwrap();
         }
@@ -153,9 +221,10 @@ mod tests {
         #[test]
         fn whatever_comes_the_outlook_is_a_number(
             series in prop::collection::vec(any::<f64>(), 1..40), size in 0_usize..20,
-            steps in 0_usize..50,
+            steps in 0_usize..50, grey in any::<bool>(),
         ) {
-            let mut rolling = Rolling::new(size);
+            let method = if grey { Method::Grey } else { Method::Holt };
+            let mut rolling = Rolling::new(method, size);
             for value in series {
                 if let Ok(outlook) = rolling.push(value) {
                     prop_assert!(outlook.peak_within(steps).1.is_finite());
