@@ -79,13 +79,14 @@ impl Open {
 mod tests {
     use super::*;
 
+    type Readings = &'static [(u64, u64)];
     type Rates = &'static [Option<f64>];
 
     #[test]
     fn rates_of_readings() {
         let start = Instant::now();
         #[rustfmt::skip]
-        let cases: [(&str, &[(u64, u64)], Rates); 9] = [
+        let cases: [(&str, Readings, Rates); 9] = [
             ("one reading",     &[(0, 7)],                                   &[]),
             ("not yet",         &[(0, 7), (14, 70)],                         &[]),
             ("steady",          &[(0, 0), (5, 50), (10, 100), (15, 150)],    &[Some(10.0)]),

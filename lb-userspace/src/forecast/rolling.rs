@@ -5,12 +5,12 @@ use std::collections::VecDeque;
 use super::{Accuracy, Grade, Grey, Holt, SeriesError, Smoothing, Spread, Unfit, gate};
 
 /// How to forecast.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Method {
     /// The grey model where it is believed, else the last value.
     Grey,
     /// Double exponential smoothing.
-    Holt,
+    Holt(Smoothing),
     /// The last value.
     Last,
 }
@@ -107,7 +107,7 @@ impl Model {
                 Ok((grey, accuracy)) => Self::Grey(grey, accuracy),
                 Err(unfit) => Self::Last(Some(unfit)),
             },
-            Method::Holt => match Holt::fit(window, Smoothing::LOAD) {
+            Method::Holt(smoothing) => match Holt::fit(window, smoothing) {
                 Ok(holt) => Self::Holt(holt),
                 Err(error) => Self::Last(Some(error.into())),
             },
@@ -191,13 +191,13 @@ mod tests {
     #[test]
     fn other_methods_see_other_things() {
         let series = [10.0, 12.0, 14.0, 16.0, 18.0];
-        for (method, ahead) in [(Method::Holt, 24.0), (Method::Last, 18.0)] {
+        for (method, ahead) in [(Method::Holt(Smoothing::LOAD), 24.0), (Method::Last, 18.0)] {
             let mut rolling = Rolling::new(method, 10);
             let outlook = series.iter().map(|&it| rolling.push(it).unwrap()).last().unwrap();
             assert!((outlook.ahead(3) - ahead).abs() < 1e-9, "{method:?}");
             assert!(!outlook.surely_falls());
         }
-        let mut rolling = Rolling::new(Method::Holt, 10);
+        let mut rolling = Rolling::new(Method::Holt(Smoothing::LOAD), 10);
         let too_short = Model::Last(Some(SeriesError::TooShort { got: 1, need: 2 }.into()));
         assert_eq!(rolling.push(5.0).unwrap().model, too_short);
     }
@@ -223,7 +223,7 @@ mod tests {
             series in prop::collection::vec(any::<f64>(), 1..40), size in 0_usize..20,
             steps in 0_usize..50, grey in any::<bool>(),
         ) {
-            let method = if grey { Method::Grey } else { Method::Holt };
+            let method = if grey { Method::Grey } else { Method::Holt(Smoothing::LOAD) };
             let mut rolling = Rolling::new(method, size);
             for value in series {
                 if let Ok(outlook) = rolling.push(value) {
