@@ -30,7 +30,10 @@ use crate::report::{Bar, Better, Report, Row};
 const TARGETS: std::ops::RangeInclusive<u32> = 30..=96;
 const TARGET_STEP: usize = 3;
 /// Costs are those of HPA on CPU at this target.
-const REFERENCE: u32 = 81;
+const REFERENCE: f64 = 81.0;
+/// With replicas that start slowly it loses too much at that target to be worth its cost.
+const REFERENCE_SLOW: f64 = 69.0;
+const SLOW_S: u64 = 120;
 const STARTS_S: [u64; 3] = [30, 60, 120];
 /// Which start-up time the bars are for.
 const BAR_START_S: u64 = 60;
@@ -172,20 +175,20 @@ fn sweep(kind: &Kind, start_seconds: u64) -> Cell {
     }
     progress("");
     mark_pareto(&mut points);
-    let rounds = by_round.iter().map(|points| at_reference_cost(points)).collect();
+    let rounds = by_round.iter().map(|points| at_reference_cost(points, start_seconds)).collect();
     Cell {
         load: name.clone(),
         start_seconds,
-        equal_cost: at_reference_cost(&points),
+        equal_cost: at_reference_cost(&points, start_seconds),
         rounds,
         points,
     }
 }
 
 /// Each scaler at the cost of HPA on CPU at its usual target.
-fn at_reference_cost(points: &[Point]) -> Vec<Point> {
-    let reference =
-        points.iter().find(|it| it.subject == Subject::HpaCpu && it.target >= f64::from(REFERENCE));
+fn at_reference_cost(points: &[Point], start_seconds: u64) -> Vec<Point> {
+    let target = if start_seconds >= SLOW_S { REFERENCE_SLOW } else { REFERENCE };
+    let reference = points.iter().find(|it| it.subject == Subject::HpaCpu && it.target >= target);
     let Some(cost) = reference.map(|it| it.pod_hours) else { return Vec::new() };
     Subject::ALL.into_iter().filter_map(|subject| at_cost(points, subject, cost)).collect()
 }
@@ -266,8 +269,11 @@ fn shares(cell: &Cell, other: Subject, of: fn(&Point) -> f64) -> Vec<f64> {
     cell.rounds.iter().filter_map(both).collect()
 }
 
-/// Violations over cost, a line a scaler.
+/// Violations over cost, a line a scaler, around the cost of the comparison: far below it everybody
+/// fails, far above it nobody does.
 fn picture(cell: &Cell) -> Lines {
+    let cost = cell.equal_cost.first().map_or(0.0, |point| point.pod_hours);
+    let near = |point: &&Point| (0.75 * cost..=1.5 * cost).contains(&point.pod_hours);
     let colours = [GREY, INK].into_iter().chain(SERIES);
     let lines = Subject::ALL.into_iter().zip(colours).map(|(subject, colour)| Line {
         name: subject.name().to_owned(),
@@ -277,6 +283,7 @@ fn picture(cell: &Cell) -> Lines {
             .points
             .iter()
             .filter(|it| it.subject == subject)
+            .filter(near)
             .map(|it| (it.pod_hours, it.violation_percent))
             .collect(),
     });

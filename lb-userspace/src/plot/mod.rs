@@ -166,7 +166,7 @@ impl Lines {
         }
         chart
             .configure_series_labels()
-            .position(SeriesLabelPosition::UpperLeft)
+            .position(self.legend())
             .margin(12)
             .legend_area_size(30)
             .background_style(WHITE.mix(0.85))
@@ -174,6 +174,24 @@ impl Lines {
             .label_font(small_text())
             .draw()
             .map_err(PlotError::of)
+    }
+}
+
+impl Lines {
+    /// The upper corner at the side where the lines do not go as high.
+    fn legend(&self) -> SeriesLabelPosition {
+        let points = || self.lines.iter().flat_map(|line| finite(&line.points));
+        let across = range(points().map(|(x, _)| x), 0.0);
+        let middle = f64::midpoint(across.start, across.end);
+        let highest = |right: bool| {
+            let side = points().filter(|(x, _)| (*x > middle) == right);
+            side.map(|(_, y)| y).fold(f64::NEG_INFINITY, f64::max)
+        };
+        if highest(false) > highest(true) {
+            SeriesLabelPosition::UpperRight
+        } else {
+            SeriesLabelPosition::UpperLeft
+        }
     }
 }
 
@@ -262,6 +280,27 @@ mod tests {
         ] {
             let text = plot(points);
             assert!(!text.contains("NaN") && !text.contains("inf"), "{points:?}: {text}");
+        }
+    }
+
+    #[test]
+    fn the_legend_keeps_out_of_the_way() {
+        for (points, right) in [
+            (&[][..], false),
+            (&[(0.0, 1.0), (1.0, 2.0)], false),
+            (&[(0.0, 2.0), (1.0, 1.0)], true),
+            (&[(0.0, 2.0), (1.0, f64::NAN), (4.0, 1.0)], true),
+            (&[(0.0, 1.0), (4.0, 1.0)], false),
+        ] {
+            let line = Line {
+                name: String::new(),
+                colour: BLUE,
+                stroke: Stroke::Solid,
+                points: points.to_vec(),
+            };
+            let [title, x, y] = [const { String::new() }; 3];
+            let place = Lines { title, x, y, lines: vec![line] }.legend();
+            assert_eq!(matches!(place, SeriesLabelPosition::UpperRight), right, "{points:?}");
         }
     }
 
