@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{BufRead as _, BufReader},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result};
@@ -31,6 +31,12 @@ pub(crate) struct Load {
     pub(crate) capacity: f64,
     /// The step in which a ramp has reached its top.
     pub(crate) top: Option<usize>,
+}
+
+/// Where the traces are unless somebody says otherwise.
+pub(crate) fn data_directory() -> PathBuf {
+    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
+    std::env::var_os("WEIR_DATA").map_or_else(beside, PathBuf::from)
 }
 
 /// Flash crowds: calm, an exponential ramp with a doubling time of 1.5 to 5 minutes, a plateau, a
@@ -205,6 +211,18 @@ mod tests {
         }
         let peak = load.rates.iter().copied().fold(0.0, f64::max);
         assert!((load.capacity * PEAK_REPLICAS - peak).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_day_of_a_trace_has_all_its_steps() {
+        for trace in &TRACES {
+            let Some(load) = trace.read(&data_directory(), 1, 1).unwrap() else {
+                println!("skipped: no {} in {}", trace.file, data_directory().display());
+                continue;
+            };
+            assert_eq!(load.rates.len(), (DAY_MINUTES - 1) * STEPS_PER_MINUTE, "{}", trace.name);
+            assert!(load.rates.iter().all(|rate| rate.is_finite() && *rate >= 0.0));
+        }
     }
 
     #[test]

@@ -169,9 +169,9 @@ impl Scaler {
         reason: Reason,
         sure: bool,
     ) -> (u32, Reason) {
-        let Settings { min, max, cooldown, sure_window, .. } = self.settings;
-        let Behaviour { up, down } = &self.settings.behaviour;
-        let shrinking = if sure { sure_window.min(down.window) } else { down.window };
+        let Settings { min, max, cooldown, .. } = self.settings;
+        let shrinking = self.settings.shrinking(sure);
+        let Behaviour { up, .. } = &self.settings.behaviour;
         let stable = self.history.stabilise(now, current, wanted, [up.window, shrinking]);
         if current < min || current > max {
             let bound = current.clamp(min, max);

@@ -28,7 +28,8 @@ pub struct Settings {
     pub margin: f64,
     /// Windows and rates.
     pub behaviour: Behaviour,
-    /// The window downwards while a good grey model says that the load does not grow.
+    /// The window downwards while a good grey model says that the load does not grow; twice the time
+    /// a replica needs is the least, for what is taken away too soon is missing as long.
     pub sure_window: Duration,
     /// After a change no replica is taken away for so long.
     pub cooldown: Duration,
@@ -119,6 +120,13 @@ impl Settings {
         mistakes
     }
 
+    /// The window downwards; `sure` if a model says that the load does not grow.
+    pub(super) fn shrinking(&self, sure: bool) -> Duration {
+        let usual = self.behaviour.down.window;
+        let twice = self.start.saturating_add(AFTER_START).saturating_mul(2);
+        if sure { self.sure_window.max(twice).min(usual) } else { usual }
+    }
+
     /// How many buckets a replica that is started with this decision may be late.
     pub(super) fn steps(&self) -> usize {
         let ahead = self.start.saturating_add(AFTER_START).as_nanos();
@@ -176,6 +184,16 @@ mod tests {
             assert_eq!(wrong.mistakes().len(), 1, "{wrong:?}");
         }
         assert_eq!(Settings { min: 0, ..usual() }.mistakes(), []);
+    }
+
+    #[test]
+    fn a_sure_fall_shortens_the_window_as_far_as_replicas_start() {
+        for (start, sure) in [(0, 120), (30, 120), (60, 180), (90, 240), (120, 300), (600, 300)] {
+            let start = Duration::from_secs(start);
+            let settings = Settings { start, ..Settings::default() };
+            assert_eq!(settings.shrinking(true), Duration::from_secs(sure), "{start:?}");
+            assert_eq!(settings.shrinking(false), Duration::from_mins(5));
+        }
     }
 
     #[test]
