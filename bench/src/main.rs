@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stdout, reason = "a command-line tool talks on standard output")]
 
+mod forecast;
 mod path;
 mod program;
 mod report;
@@ -29,6 +30,8 @@ struct Cli {
 enum Command {
     /// What a packet costs in the kernel, beside what it costs at least (root)
     Program(program::Options),
+    /// Requests lost and replicas paid for by autoscalers on traces and flash crowds, simulated
+    Forecast(forecast::Options),
     /// What a request costs from end to end, beside nftables and plain routing (root)
     Path(path::Options),
 }
@@ -36,6 +39,7 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Program(options) => program::run(&options),
+        Command::Forecast(options) => forecast::run(&options),
         Command::Path(options) => path::run(&options),
     };
     match outcome {

@@ -1,6 +1,7 @@
 //! Weir's user side: configuration, health, reconcile, the maps, the daemon and the command line.
 
 pub mod admin;
+pub mod autoscale;
 pub mod chain;
 pub mod cli;
 pub mod commands;
@@ -9,6 +10,7 @@ pub mod daemon;
 pub mod dataplane;
 pub mod demo;
 pub mod docker;
+pub mod forecast;
 pub mod health;
 pub mod lab;
 pub mod load;
@@ -16,5 +18,6 @@ pub mod maps;
 pub mod metrics;
 pub mod model;
 pub mod pcap;
+pub mod plot;
 pub mod reconcile;
 pub mod table;

@@ -6,7 +6,10 @@ use std::{
     str::FromStr,
 };
 
-use clap::{ArgGroup, Args, ValueEnum, builder::PossibleValue};
+use clap::{
+    ArgGroup, Args, ValueEnum,
+    builder::{PossibleValue, RangedU64ValueParser},
+};
 
 use super::SOCKET_DEFAULT;
 use crate::{
@@ -193,6 +196,48 @@ pub enum SimulateMode {
     Xdp,
     /// The TC program
     Tc,
+}
+
+/// `weir forecast`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+#[expect(missing_docs, reason = "texts of flattened arguments would replace those of the command")]
+pub struct ForecastArgs {
+    /// Numbers, one a line, or CSV; standard input without it or with "-"
+    pub file: Option<PathBuf>,
+    /// How many of the last values are fitted
+    #[arg(long, value_name = "N", default_value_t = 10,
+          value_parser = RangedU64ValueParser::<usize>::new().range(4..=1000))]
+    pub window: usize,
+    /// How many values are forecast
+    #[arg(long, value_name = "N", default_value_t = 4,
+          value_parser = RangedU64ValueParser::<usize>::new().range(1..=1000))]
+    pub horizon: usize,
+    /// The column of a CSV file, by the name in its first line or by its number from 1
+    #[arg(long, value_name = "NAME|N")]
+    pub column: Option<String>,
+    /// What forecasts
+    #[arg(long, value_name = "MODEL", value_enum, default_value_t = ForecastModel::Auto)]
+    pub model: ForecastModel,
+    #[command(flatten)]
+    pub format: Format,
+    /// Also draw measured, fitted and forecast values
+    #[arg(long, value_name = "SVG")]
+    pub plot: Option<PathBuf>,
+}
+
+/// The models that can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ForecastModel {
+    /// The grey model where it passes its gate, else the last value
+    Auto,
+    /// The grey model in its unbiased form
+    Grey,
+    /// The grey model as in the textbooks
+    GreyClassic,
+    /// Double exponential smoothing
+    Holt,
+    /// The last value
+    Last,
 }
 
 /// `weir detach`.

@@ -108,6 +108,18 @@ Examples:
   sudo weir simulate --config weir.yaml --hex packets.txt --mode tc | jq .reason
   echo 0242c6120a02... | sudo weir simulate --config weir.yaml --hex -";
 
+pub(super) const FORECAST: &str = "\
+The grey model GM(1,1) fits an exponential to the last values. It is believed where all class \
+ratios (each value divided by the next one) are close enough to 1 and the fit is of grade 3 or \
+better; --model grey adds a constant first where they are not. Holt and the last value stand \
+beside it. Blank lines and lines that begin with # are left out; a missing value is an error.
+
+Examples:
+  weir forecast load.csv
+  weir forecast load.csv --column requests --window 12 --horizon 6 --plot load.svg
+  seq 100 10 190 | weir forecast
+  weir forecast load.csv --json | jq '.forecast[].forecast'";
+
 pub(super) const DETACH: &str = "\
 Stop the daemon first. Flows through this host end.
 

@@ -13,7 +13,8 @@ use clap::{CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 
 pub use arguments::{
     CheckArgs, Connection, DemoArgs, DetachArgs, DockerLsArgs, DrainArgs, ExplainArgs, FlowsArgs,
-    Format, RunArgs, SimulateArgs, SimulateMode, StatusArgs, WatchArgs, WeightArgs, WeightValue,
+    ForecastArgs, ForecastModel, Format, RunArgs, SimulateArgs, SimulateMode, StatusArgs,
+    WatchArgs, WeightArgs, WeightValue,
 };
 
 /// Where the admin socket is unless the configuration says otherwise.
@@ -78,6 +79,9 @@ pub enum Command {
     /// Send captured packets through the real program, and see what becomes of them.
     #[command(after_help = help::SIMULATE)]
     Simulate(SimulateArgs),
+    /// Forecast a series of numbers, and tell how far to believe it.
+    #[command(after_help = help::FORECAST)]
+    Forecast(ForecastArgs),
     /// Take the pinned programs and maps off this host. Balancing stops.
     #[command(after_help = help::DETACH)]
     Detach(DetachArgs),
@@ -140,6 +144,7 @@ impl Command {
             | Self::Explain(_)
             | Self::Docker(_)
             | Self::Simulate(_)
+            | Self::Forecast(_)
             | Self::Detach(_)
             | Self::Completions { .. } => None,
         }

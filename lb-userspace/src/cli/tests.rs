@@ -13,6 +13,18 @@ fn connection(path: &str) -> Connection {
     Connection { socket: path.into() }
 }
 
+fn forecast(file: Option<&str>, model: ForecastModel) -> Command {
+    Command::Forecast(ForecastArgs {
+        file: file.map(PathBuf::from),
+        window: 10,
+        horizon: 4,
+        column: None,
+        model,
+        format: TEXT,
+        plot: None,
+    })
+}
+
 const JSON: Format = Format { json: true };
 const TEXT: Format = Format { json: false };
 
@@ -67,6 +79,12 @@ fn daemon_and_file_commands_are_read() {
                 out: Some("o".into()),
                 mode: SimulateMode::Xdp,
             }),
+        ),
+        ("weir forecast", forecast(None, ForecastModel::Auto)),
+        ("weir forecast -", forecast(Some("-"), ForecastModel::Auto)),
+        (
+            "weir forecast --model grey-classic --window=10 load.csv --horizon 4",
+            forecast(Some("load.csv"), ForecastModel::GreyClassic),
         ),
         ("weir completions bash", Command::Completions { shell: clap_complete::Shell::Bash }),
     ] {
@@ -192,6 +210,16 @@ fn wrong_usage_is_exit_code_2_and_says_what_is_wrong() {
         ("weir simulate --config w --pcap i --hex h", "cannot be used with"),
         ("weir simulate --config w --pcap i --mode xdp-generic", "[possible values: xdp, tc]"),
         ("weir simulate --config w --pcap i --out i", "would overwrite the input"),
+        ("weir forecast a b", "unexpected argument"),
+        ("weir forecast --window 3", "3 is not in 4..=1000"),
+        ("weir forecast --window 1001", "1001 is not in 4..=1000"),
+        ("weir forecast --window ten", "invalid digit"),
+        ("weir forecast --horizon 0", "0 is not in 1..=1000"),
+        ("weir forecast --horizon -1", "unexpected argument"),
+        ("weir forecast --model arima", "auto, grey, grey-classic, holt, last]"),
+        ("weir forecast --column", "a value is required"),
+        ("weir forecast --plot", "a value is required"),
+        ("weir forecast --plot p --plot q", "cannot be used multiple times"),
         ("weir completions", "<SHELL>"),
         ("weir completions cmd", "[possible values: bash"),
     ] {

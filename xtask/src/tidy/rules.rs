@@ -32,8 +32,16 @@ fn pure(tree: &Tree) -> Vec<String> {
 
 /// The directories that take values and return values.
 fn is_pure(path: &str) -> bool {
-    const DIRECTORIES: [&str; 6] =
-        ["model/", "table/", "load/", "reconcile/", "config/", "docker/"];
+    const DIRECTORIES: [&str; 8] = [
+        "model/",
+        "table/",
+        "load/",
+        "reconcile/",
+        "config/",
+        "docker/",
+        "forecast/",
+        "autoscale/",
+    ];
     let Some(path) = path.strip_prefix("lb-userspace/src/") else { return false };
     match path {
         host if host.starts_with("load/host/") => false,
