@@ -14,5 +14,6 @@ pub mod maps;
 pub mod metrics;
 pub mod model;
 pub mod pcap;
+pub mod placement;
 pub mod reconcile;
 pub mod table;

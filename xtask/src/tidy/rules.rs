@@ -32,7 +32,8 @@ fn pure(tree: &Tree) -> Vec<String> {
 
 /// The directories that take values and return values.
 fn is_pure(path: &str) -> bool {
-    const DIRECTORIES: [&str; 5] = ["model/", "table/", "reconcile/", "config/", "docker/"];
+    const DIRECTORIES: [&str; 6] =
+        ["model/", "table/", "reconcile/", "config/", "docker/", "placement/"];
     let Some(path) = path.strip_prefix("lb-userspace/src/") else { return false };
     match path {
         "config/watch.rs" | "docker/engine.rs" | "docker/follow.rs" | "docker/read.rs" => false,
