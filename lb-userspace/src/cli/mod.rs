@@ -12,7 +12,8 @@ use clap::{CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 
 pub use arguments::{
     CheckArgs, Connection, DemoArgs, DetachArgs, DockerLsArgs, DrainArgs, ExplainArgs, FlowsArgs,
-    Format, RunArgs, SimulateArgs, SimulateMode, StatusArgs, WatchArgs, WeightArgs, WeightValue,
+    Format, PlaceArgs, RunArgs, SimulateArgs, SimulateMode, StatusArgs, WatchArgs, WeightArgs,
+    WeightValue,
 };
 
 /// Where the admin socket is unless the configuration says otherwise.
@@ -77,6 +78,9 @@ pub enum Command {
     /// Send captured packets through the real program, and see what becomes of them.
     #[command(after_help = help::SIMULATE)]
     Simulate(SimulateArgs),
+    /// Work out which replica should run on which node.
+    #[command(after_help = help::PLACE)]
+    Place(PlaceArgs),
     /// Take the pinned programs and maps off this host. Balancing stops.
     #[command(after_help = help::DETACH)]
     Detach(DetachArgs),
@@ -126,6 +130,11 @@ impl Command {
             {
                 Some(format!("--out would overwrite the input {}", input.display()))
             }
+            Self::Place(PlaceArgs { nodes, workloads, .. })
+                if nodes == workloads && nodes.as_os_str() == "-" =>
+            {
+                Some("nodes and workloads cannot both be standard input".to_owned())
+            }
             Self::Run(_)
             | Self::Demo(_)
             | Self::Check(_)
@@ -139,6 +148,7 @@ impl Command {
             | Self::Explain(_)
             | Self::Docker(_)
             | Self::Simulate(_)
+            | Self::Place(_)
             | Self::Detach(_)
             | Self::Completions { .. } => None,
         }

@@ -11,6 +11,7 @@ mod baselines;
 mod colony;
 mod cost;
 mod counts;
+pub mod input;
 mod kubernetes;
 mod local_search;
 mod model;

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    amount::{Amounts, DIMENSIONS, count, real},
+    amount::{Amounts, DIMENSIONS, Dimension, count, real},
     model::{Mistake, Node, Workload, mistakes, replica_names},
 };
 
@@ -41,6 +41,8 @@ pub(super) struct Machine {
 #[derive(Clone, Debug)]
 pub(super) struct Item {
     pub(super) name: String,
+    /// The index of its workload.
+    pub(super) workload: usize,
     pub(super) class: usize,
     /// Its largest part of an average node: large ones are hard to place.
     pub(super) size: f64,
@@ -133,6 +135,17 @@ impl Problem {
         self.items.get(item).map_or("", |it| &it.name)
     }
 
+    /// The workload that a replica is of, by its index.
+    #[must_use]
+    pub fn workload(&self, item: usize) -> Option<usize> {
+        self.items.get(item).map(|it| it.workload)
+    }
+
+    /// The dimensions that some node has.
+    pub fn dimensions(&self) -> impl Iterator<Item = Dimension> {
+        self.dimensions.iter().filter_map(|&d| Dimension::ALL.get(d).copied())
+    }
+
     /// What is used on each node.
     #[must_use]
     pub fn used(&self, homes: &Homes) -> Vec<Amounts> {
@@ -179,7 +192,7 @@ impl Problem {
     fn add_items(&mut self, nodes: &[Node], workloads: &[Workload]) {
         let names = service_names(workloads);
         let mut known = BTreeMap::new();
-        for workload in workloads {
+        for (index, workload) in workloads.iter().enumerate() {
             let service = names[workload.service()];
             let key = (workload.request, service, &workload.selector);
             let class = *known.entry(key).or_insert_with(|| {
@@ -187,7 +200,8 @@ impl Problem {
                 self.classes.len() - 1
             });
             let size = self.size(&workload.request);
-            let items = replica_names(workload).map(|name| Item { name, class, size });
+            let item = |name| Item { name, workload: index, class, size };
+            let items = replica_names(workload).map(item);
             self.items.extend(items);
         }
     }

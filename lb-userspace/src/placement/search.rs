@@ -218,3 +218,19 @@ pub(super) fn parallel<T: Send>(
     results.sort_by_key(|(number, _)| *number);
     results.into_iter().map(|(_, result)| result).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_are_in_the_order_of_their_numbers() {
+        for count in [0, 1, 2, 17] {
+            for threads in [0, 1, 2, 5, 40] {
+                let results = parallel(threads, count, |number| number * number);
+                let expected: Vec<usize> = (0..count).map(|number| number * number).collect();
+                assert_eq!(results, expected, "{threads} threads");
+            }
+        }
+    }
+}
