@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "a command-line tool talks on standard output")]
 
 mod path;
+mod place;
 mod program;
 mod report;
 mod shuffle;
@@ -31,12 +32,15 @@ enum Command {
     Program(program::Options),
     /// What a request costs from end to end, beside nftables and plain routing (root)
     Path(path::Options),
+    /// Where replicas run, by all methods in the same time
+    Place(place::Options),
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Program(options) => program::run(&options),
         Command::Path(options) => path::run(&options),
+        Command::Place(options) => place::run(&options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
