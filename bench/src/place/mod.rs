@@ -43,7 +43,7 @@ pub(crate) struct Options {
     /// Also write the result, with every sample, to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Directory of the Alibaba openb lists [default: WEIR_DATA, then ../shared/data]
+    /// Directory of the Alibaba openb lists [default: `WEIR_DATA`, then ../shared/data]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 }

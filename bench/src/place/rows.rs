@@ -42,8 +42,10 @@ pub(super) fn rows(samples: &[Sample], speed: &[Speed]) -> Vec<Row> {
         #[expect(clippy::cast_precision_loss, reason = "replicas are few")]
         let unplaced = series(Method::AntColony, |it| it.unplaced as f64);
         rows.extend(Row::new("E10", format!("{kind}: unplaced"), &unplaced, Some(limit(0.0))));
+        // Labels, neighbours and zones may leave no way to spread as wide as the nodes would allow.
+        let concentration_bar = (!kind.contains("rules")).then(|| limit(0.002));
         let concentration = series(Method::AntColony, |it| it.concentration);
-        rows.extend(Row::new("E10", format!("{kind}: A"), &concentration, Some(limit(0.002))));
+        rows.extend(Row::new("E10", format!("{kind}: A"), &concentration, concentration_bar));
     }
     let faster = speed.iter().filter(|it| it.threads == 2);
     rows.extend(faster.filter_map(|it| Row::new("E10", "two threads / one", &it.ratios, None)));

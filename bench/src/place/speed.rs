@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::{synthetic, timed};
 use crate::stats::Spread;
 
-const ITERATIONS: u32 = 2;
+const ITERATIONS: u32 = 8;
 const THREADS: [usize; 3] = [1, 2, 4];
 
 /// The time of the same search with one thread, divided by that with some.
@@ -19,7 +19,7 @@ pub(super) struct Speed {
 
 /// Times all numbers of threads in each round, one after the other.
 pub(super) fn measure(seed: u64, rounds: usize) -> Result<Vec<Speed>> {
-    let problem = synthetic::cluster(&synthetic::LARGE, seed)?.problem;
+    let problem = synthetic::cluster(&synthetic::TIMED, seed)?.problem;
     let times: Vec<[f64; 3]> =
         (0..rounds).map(|_| THREADS.map(|threads| timed(&problem, ITERATIONS, threads))).collect();
     let speed = |(index, threads)| Speed {
@@ -38,6 +38,6 @@ pub(super) fn render(speed: &[Speed]) -> String {
             "  {threads} {ms:8.0} ms   {median:.2} ({min:.2} .. {max:.2}) times as fast\n"
         ))
     };
-    let head = format!("\nthreads, {ITERATIONS} iterations on 100 nodes\n");
+    let head = format!("\nthreads, {ITERATIONS} iterations on 40 nodes\n");
     std::iter::once(head).chain(speed.iter().filter_map(line)).collect()
 }

@@ -25,8 +25,8 @@ pub(super) const KINDS: [Kind; 4] = [
 ];
 
 /// The cluster that threads are timed on.
-pub(super) const LARGE: Kind =
-    Kind { name: "synthetic 100 nodes 85%", nodes: 100, percent: 85, rules: false };
+pub(super) const TIMED: Kind =
+    Kind { name: "synthetic 40 nodes 85%", nodes: 40, percent: 85, rules: false };
 
 /// Millicores and gibibytes of a node.
 const SIZES: [(u64, u64); 3] = [(8_000, 32), (16_000, 32), (16_000, 64)];

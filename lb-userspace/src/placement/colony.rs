@@ -15,7 +15,6 @@ use super::{
     local_search::{descend, polish, repair},
     problem::{Homes, Problem},
     random::Random,
-    restarts::DESCENTS,
     search::{Budget, Found, Method, Progress, Search, parallel},
     state::{State, Step},
     trails::Trails,
@@ -27,14 +26,17 @@ const ANTS: usize = 16;
 const GREEDINESS: f64 = 0.7;
 /// Random steps of local search for each ant.
 const ANT_TRIES: usize = 60;
-/// Steps of local search for the best ants of an iteration.
-const ITERATION_TRIES: usize = 30_000;
+/// Ants of one iteration that go down all the way.
+const DESCENTS: usize = 2;
+/// In one of so many iterations, one of them is a scout: an ant that follows no trail and places
+/// replicas in any order. Trails that lead to a good valley hide the next one.
+const SCOUT_EVERY: u32 = 2;
 /// Every so many iterations the best of all strengthens its trails instead of the iteration's.
 const ELITE_EVERY: u32 = 5;
 /// Iterations without progress before the trails begin anew.
 const PATIENCE: u32 = 15;
 /// What remains of the time is for the last descent.
-const ANTS_PART: f64 = 0.85;
+const ANTS_PART: f64 = 0.95;
 
 /// Searches; answers the best and the number of iterations.
 pub(super) fn run(
@@ -60,7 +62,7 @@ pub(super) fn run(
         watch(&Progress { iterations: iteration, best: best.score });
     }
     if colony.local {
-        best.improve(&colony.descent(&best, 0, DESCENTS, usize::MAX, &search.budget));
+        best.improve(&colony.descent(&best, 0, 1, &search.budget));
     }
     (best.homes, iteration)
 }
@@ -75,60 +77,63 @@ impl Colony<'_> {
     /// The better one of two greedy placements: nothing worse is ever answered.
     fn beginning(&self) -> Found {
         let order = self.problem.decreasing();
-        let starts = [
-            baselines::worst_fit(self.problem, &order),
-            baselines::kubernetes(self.problem, &order, self.search.seed),
-        ];
-        let [mut best, other] = starts.map(|state| Found::of(&state));
-        best.improve(&other);
-        if self.local {
-            best.improve(&self.descent(&best, 0, 0, usize::MAX, &self.search.budget));
-        }
-        best
+        let starts = parallel(self.search.threads, 2, |number| {
+            let state = match number {
+                0 => baselines::worst_fit(self.problem, &order),
+                _ => baselines::kubernetes(self.problem, &order, self.search.seed),
+            };
+            let start = Found::of(&state);
+            if self.local { self.descent(&start, 0, number, &self.search.budget) } else { start }
+        });
+        starts.into_iter().reduce(better).unwrap_or_else(|| Found::of(&State::new(self.problem)))
     }
 
     /// The best that the ants of one iteration find; nothing if time is over.
     fn iteration(&self, trails: &Trails, iteration: u32, budget: &Budget<'_>) -> Option<Found> {
-        let ants =
-            parallel(self.search.threads, ANTS, |ant| self.ant(trails, iteration, ant, budget));
+        let ants = parallel(self.search.threads, ANTS, |ant| {
+            self.ant(Some(trails), iteration, ant, budget)
+        });
         let mut ants = ants.into_iter().collect::<Option<Vec<Found>>>()?;
         // Stable: of equals, the first ant is the first.
         ants.sort_by(|a, b| a.score.order(&b.score));
         if !self.local {
             return ants.into_iter().next();
         }
+        let scouts = iteration % SCOUT_EVERY == 0;
         let descents = parallel(self.search.threads, DESCENTS, |rank| {
-            self.descent(&ants[rank], iteration, ANTS + rank, ITERATION_TRIES, budget)
+            let number = ANTS + 2 * rank;
+            if scouts && rank + 1 == DESCENTS {
+                let scout = self.ant(None, iteration, number, budget)?;
+                return Some(self.descent(&scout, iteration, number + 1, budget));
+            }
+            Some(self.descent(&ants[rank], iteration, number + 1, budget))
         });
-        descents.into_iter().min_by(|a, b| a.score.order(&b.score))
+        let descents = descents.into_iter().collect::<Option<Vec<Found>>>()?;
+        descents.into_iter().reduce(better)
     }
 
-    fn descent(
-        &self,
-        from: &Found,
-        iteration: u32,
-        number: usize,
-        tries: usize,
-        budget: &Budget<'_>,
-    ) -> Found {
+    fn descent(&self, from: &Found, iteration: u32, number: usize, budget: &Budget<'_>) -> Found {
         let mut random = Random::new(self.search.seed, u64::from(iteration), number as u64);
         let mut state = State::from_homes(self.problem, &from.homes);
         repair(&mut state, budget);
-        descend(&mut state, &mut random, tries, budget);
+        descend(&mut state, &mut random, budget);
         Found::of(&state)
     }
 
     /// One ant's way; nothing if time ends before it does.
     fn ant(
         &self,
-        trails: &Trails,
+        trails: Option<&Trails>,
         iteration: u32,
         ant: usize,
         budget: &Budget<'_>,
     ) -> Option<Found> {
         let mut random = Random::new(self.search.seed, u64::from(iteration), ant as u64);
         let mut order = self.problem.decreasing();
-        disturb(&mut order, &mut random);
+        match trails {
+            Some(_) => disturb(&mut order, &mut random),
+            None => random.shuffle(&mut order),
+        }
         let mut state = State::new(self.problem);
         let mut appeals = Vec::new();
         for item in order {
@@ -148,6 +153,11 @@ impl Colony<'_> {
     }
 }
 
+/// The better one, the first one of equals.
+fn better(one: Found, other: Found) -> Found {
+    if other.score.beats(&one.score) { other } else { one }
+}
+
 /// Swaps a tenth of the neighbours in an order.
 fn disturb(order: &mut [usize], random: &mut Random) {
     for _ in 0..order.len() / 10 {
@@ -157,16 +167,17 @@ fn disturb(order: &mut [usize], random: &mut Random) {
 }
 
 /// The appeal of each node that a replica may go to: trail times the cube of sight.
-fn look(state: &State<'_>, trails: &Trails, item: usize, appeals: &mut Vec<(f64, usize)>) {
+fn look(state: &State<'_>, trails: Option<&Trails>, item: usize, appeals: &mut Vec<(f64, usize)>) {
     let class = state.problem.items[item].class;
     let allowed = state.problem.classes[class]
         .nodes
         .iter()
         .filter(|&&node| state.allows(Step::Put { item, node }));
+    let trail = |node| trails.map_or(1.0, |trails| trails.at(class, node));
     appeals.clear();
     appeals.extend(allowed.map(|&node| {
         let sight = sight(state, item, node);
-        (trails.at(class, node) * sight * sight * sight, node)
+        (trail(node) * sight * sight * sight, node)
     }));
 }
 

@@ -1,7 +1,6 @@
 //! Local search: a replica moves, or two change places, when that lowers the objective.
 
 use super::{
-    problem::Problem,
     random::Random,
     search::Budget,
     state::{State, Step},
@@ -29,28 +28,27 @@ pub(super) fn polish(state: &mut State<'_>, random: &mut Random, tries: usize) {
     }
 }
 
-/// Goes down until no single step gains, all have been tried `tries` times, or the budget is
-/// spent. Begins elsewhere for another state of `random`.
-pub(super) fn descend(
-    state: &mut State<'_>,
-    random: &mut Random,
-    mut tries: usize,
-    budget: &Budget<'_>,
-) {
+/// Goes down until no single step gains, or the budget is spent. Begins elsewhere for another state
+/// of `random`.
+///
+/// A step that did not gain is tried again only when one of its nodes has changed since.
+pub(super) fn descend(state: &mut State<'_>, random: &mut Random, budget: &Budget<'_>) {
     let mut order: Vec<usize> = (0..state.homes().len()).collect();
+    let mut memory = Memory::new(state);
     let mut objective = state.score().objective();
     loop {
         random.shuffle(&mut order);
         let mut gained = false;
         for &item in &order {
-            let Some(left) = tries.checked_sub(neighbours(state.problem, item)) else { return };
             if budget.is_spent() {
                 return;
             }
-            tries = left;
-            if let Some((step, better)) = first_gain(state, random, item, objective) {
+            if let Some((step, better)) = first_gain(state, random, &memory, item, objective) {
+                memory.changed(state, step);
                 state.apply(step);
                 (objective, gained) = (better, true);
+            } else {
+                memory.settled[item] = memory.now;
             }
         }
         if !gained {
@@ -59,15 +57,41 @@ pub(super) fn descend(
     }
 }
 
-/// How many steps a replica has.
-fn neighbours(problem: &Problem, item: usize) -> usize {
-    problem.class(item).nodes.len() + problem.items.len()
+/// When nodes changed, and when replicas had no step that gains: in steps taken.
+struct Memory {
+    now: u32,
+    changed: Vec<u32>,
+    settled: Vec<u32>,
+}
+
+impl Memory {
+    fn new(state: &State<'_>) -> Self {
+        let (nodes, items) = (state.problem.nodes(), state.homes().len());
+        Self { now: 1, changed: vec![1; nodes], settled: vec![0; items] }
+    }
+
+    fn changed(&mut self, state: &State<'_>, step: Step) {
+        self.now += 1;
+        let nodes = match step {
+            Step::Put { item, node } => [state.home(item), Some(node)],
+            Step::Swap { one, other } => [state.home(one), state.home(other)],
+        };
+        for node in nodes.into_iter().flatten() {
+            self.changed[node] = self.now;
+        }
+    }
+
+    /// Whether a replica may find something new there.
+    fn is_news(&self, item: usize, home: Option<usize>) -> bool {
+        home.is_none_or(|node| self.changed[node] > self.settled[item])
+    }
 }
 
 /// The first step of a replica that gains, beginning anywhere.
 fn first_gain(
     state: &State<'_>,
     random: &mut Random,
+    memory: &Memory,
     item: usize,
     objective: f64,
 ) -> Option<(Step, f64)> {
@@ -78,8 +102,12 @@ fn first_gain(
     }
     let (first_node, first_item) = (random.below(nodes.len()), random.below(items));
     let around = |first, count| (first..count).chain(0..first);
-    let puts = around(first_node, nodes.len()).map(|index| Step::Put { item, node: nodes[index] });
-    let swaps = around(first_item, items).map(|other| Step::Swap { one: item, other });
+    let home_changed = memory.is_news(item, state.home(item));
+    let is_news = |home| home_changed || memory.is_news(item, home);
+    let targets = around(first_node, nodes.len()).map(|index| nodes[index]);
+    let puts = targets.filter(|node| is_news(Some(*node))).map(|node| Step::Put { item, node });
+    let others = around(first_item, items).filter(|other| is_news(state.home(*other)));
+    let swaps = others.map(|other| Step::Swap { one: item, other });
     puts.chain(swaps).find_map(|step| gain(state, step, objective).map(|better| (step, better)))
 }
 

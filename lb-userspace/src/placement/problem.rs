@@ -52,6 +52,8 @@ pub(super) struct Item {
 #[derive(Clone, Debug)]
 pub(super) struct Class {
     pub(super) request: Amounts,
+    /// The request as floating point.
+    pub(super) needs: [f64; DIMENSIONS],
     pub(super) service: usize,
     /// By node: whether the selector takes it.
     pub(super) selected: Vec<bool>,
@@ -298,5 +300,6 @@ fn class(workload: &Workload, service: usize, nodes: &[Node]) -> Class {
     let large = nodes.iter().map(|node| within(&workload.request, &node.capacity));
     let suits: Vec<bool> = large.zip(&selected).map(|(large, taken)| large && *taken).collect();
     let suitable = (0..nodes.len()).filter(|&node| suits[node]).collect();
-    Class { request: workload.request, service, selected, nodes: suitable, suits }
+    let request = workload.request;
+    Class { request, needs: request.map(real), service, selected, nodes: suitable, suits }
 }

@@ -28,6 +28,8 @@ pub(super) struct State<'p> {
     pub(super) problem: &'p Problem,
     homes: Homes,
     used: Vec<Amounts>,
+    /// The utilisation of each node.
+    loads: Vec<[f64; DIMENSIONS]>,
     counts: Counts,
     sums: Sums,
     /// The fullest nodes with their highest utilisation, the fullest first.
@@ -56,13 +58,16 @@ impl<'p> State<'p> {
             gap: 0.0,
             unplaced: problem.items.len(),
         };
-        for _ in 0..nodes {
-            sums.add(&[0.0; DIMENSIONS], &problem.average, 1.0);
+        // Empty nodes are as far from the average as the average is from nothing.
+        for (d, average) in problem.average.iter().enumerate() {
+            sums.distance[d] = -average * count(nodes);
+            sums.square[d] = average * average * count(nodes);
         }
         Self {
             problem,
             homes: vec![None; problem.items.len()],
             used: vec![[0; DIMENSIONS]; nodes],
+            loads: vec![[0.0; DIMENSIONS]; nodes],
             counts: Counts::new(problem),
             sums,
             fullest: [NOBODY; 3],
@@ -146,15 +151,14 @@ impl<'p> State<'p> {
         let excess = self.counts.excess_after(self.problem, &self.count_changes(step));
         let mut sums = self.sums;
         let mut peak = 0.0_f64;
-        let changes = self.changes(step);
-        for (node, used) in changes.iter().flatten() {
-            let before = self.problem.utilisation(*node, &self.used[*node]);
-            let after = self.problem.utilisation(*node, used);
-            sums.add(&before, &self.problem.average, -1.0);
-            sums.add(&after, &self.problem.average, 1.0);
+        let exchanges = self.exchanges(step);
+        for (node, more) in exchanges.iter().flatten() {
+            let (before, inverse) = (&self.loads[*node], &self.problem.machines[*node].inverse);
+            let after = std::array::from_fn(|d| before[d] + more[d] * inverse[d]);
+            sums.replace(before, &after, &self.problem.average);
             peak = after.iter().copied().fold(peak, f64::max);
         }
-        let changed = |node| changes.iter().flatten().any(|&(other, _)| other == node);
+        let changed = |node| exchanges.iter().flatten().any(|&(other, _)| other == node);
         let others = self.fullest.iter().find(|(_, node)| !changed(*node));
         let peak = others.map_or(peak, |(load, _)| peak.max(*load));
         sums.unplaced -= self.newly_placed(step);
@@ -176,11 +180,10 @@ impl<'p> State<'p> {
     }
 
     fn set_used(&mut self, node: usize, used: Amounts) {
-        let before = self.problem.utilisation(node, &self.used[node]);
         let after = self.problem.utilisation(node, &used);
-        self.sums.add(&before, &self.problem.average, -1.0);
-        self.sums.add(&after, &self.problem.average, 1.0);
+        self.sums.replace(&self.loads[node], &after, &self.problem.average);
         self.used[node] = used;
+        self.loads[node] = after;
         let peak = after.iter().copied().fold(0.0, f64::max);
         if self.fullest.iter().any(|&(load, other)| other == node && peak < load) {
             self.find_fullest();
@@ -191,9 +194,8 @@ impl<'p> State<'p> {
 
     fn find_fullest(&mut self) {
         self.fullest = [NOBODY; 3];
-        for (node, used) in self.used.iter().enumerate() {
-            let load = self.problem.utilisation(node, used);
-            insert(&mut self.fullest, (load.into_iter().fold(0.0, f64::max), node));
+        for (node, load) in self.loads.iter().enumerate() {
+            insert(&mut self.fullest, (load.iter().copied().fold(0.0, f64::max), node));
         }
     }
 
@@ -201,6 +203,29 @@ impl<'p> State<'p> {
         match step {
             Step::Put { item, .. } => usize::from(self.homes[item].is_none()),
             Step::Swap { .. } => 0,
+        }
+    }
+
+    /// What comes to the nodes that a step changes, less what goes.
+    fn exchanges(&self, step: Step) -> [Option<(usize, [f64; DIMENSIONS])>; 2] {
+        match step {
+            Step::Put { item, node } => {
+                let home = self.homes[item];
+                let needs = &self.problem.class(item).needs;
+                let moves = home != Some(node);
+                let left = home.filter(|_| moves).map(|home| (home, needs.map(|it| -it)));
+                [left, moves.then_some((node, *needs))]
+            }
+            Step::Swap { one, other } => {
+                let needs = |item: usize| &self.problem.class(item).needs;
+                let (first, second) = (needs(one), needs(other));
+                let more: [f64; DIMENSIONS] = std::array::from_fn(|d| second[d] - first[d]);
+                let (a, b) = (self.homes[one], self.homes[other]);
+                if a == b {
+                    return [None, None];
+                }
+                [a.map(|a| (a, more)), b.map(|b| (b, more.map(|it| -it)))]
+            }
         }
     }
 
@@ -258,14 +283,20 @@ impl<'p> State<'p> {
 }
 
 impl Sums {
-    /// Adds a node's load, or takes it away with a `sign` of -1.
-    fn add(&mut self, load: &[f64; DIMENSIONS], average: &[f64; DIMENSIONS], sign: f64) {
+    /// Takes a node's load away and adds another one. With `b` and `a` their distances from the
+    /// average, `a^2 - b^2` is `(a - b) (a + b)`.
+    fn replace(
+        &mut self,
+        before: &[f64; DIMENSIONS],
+        after: &[f64; DIMENSIONS],
+        average: &[f64; DIMENSIONS],
+    ) {
         for d in 0..DIMENSIONS {
-            let distance = load[d] - average[d];
-            self.distance[d] += sign * distance;
-            self.square[d] += sign * distance * distance;
+            let more = after[d] - before[d];
+            self.distance[d] += more;
+            self.square[d] += more * (after[d] + before[d] - 2.0 * average[d]);
         }
-        self.gap += sign * gap(load);
+        self.gap += gap(after) - gap(before);
     }
 }
 
