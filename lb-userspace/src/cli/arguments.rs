@@ -225,6 +225,9 @@ pub struct PlaceArgs {
     /// Do not compare with the other methods
     #[arg(long)]
     pub alone: bool,
+    /// Draw the use of each node as SVG into this file
+    #[arg(long, value_name = "FILE")]
+    pub plot: Option<PathBuf>,
     #[command(flatten)]
     #[expect(missing_docs, reason = "a text here would replace that of the command")]
     pub format: Format,

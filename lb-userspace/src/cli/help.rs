@@ -129,8 +129,8 @@ Exit codes: 0 all replicas are placed, 1 some are not, 2 wrong usage or input
 
 Examples:
   weir place --nodes nodes.csv --workloads workloads.csv
-  weir place --nodes nodes.csv --workloads workloads.json --budget 5s --json
-  weir place --nodes nodes.csv --workloads workloads.csv --seed 7 --iterations 50 --alone
+  weir place --nodes nodes.csv --workloads workloads.json --budget 5s --plot nodes.svg
+  weir place --nodes nodes.csv --workloads workloads.csv --seed 7 --iterations 50 --json
   weir place --nodes nodes.csv --workloads workloads.csv --method kubernetes";
 
 pub(super) const DETACH: &str = "\

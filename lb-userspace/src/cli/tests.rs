@@ -93,12 +93,13 @@ fn searches_are_read() {
                 threads: None,
                 method: Method::AntColony,
                 alone: false,
+                plot: None,
                 format: TEXT,
             }),
         ),
         (
             "weir place --nodes n --workloads w --seed 7 --iterations 9 --threads 2 --alone \
-             --method kubernetes-sorted --json",
+             --method kubernetes-sorted --plot p.svg --json",
             Command::Place(PlaceArgs {
                 nodes: "n".into(),
                 workloads: "w".into(),
@@ -108,6 +109,7 @@ fn searches_are_read() {
                 threads: Some(2),
                 method: Method::KubernetesSorted,
                 alone: true,
+                plot: Some("p.svg".into()),
                 format: JSON,
             }),
         ),

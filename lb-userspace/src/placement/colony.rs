@@ -99,7 +99,7 @@ impl Colony<'_> {
         if !self.local {
             return ants.into_iter().next();
         }
-        let scouts = iteration % SCOUT_EVERY == 0;
+        let scouts = iteration.is_multiple_of(SCOUT_EVERY);
         let descents = parallel(self.search.threads, DESCENTS, |rank| {
             let number = ANTS + 2 * rank;
             if scouts && rank + 1 == DESCENTS {

@@ -15,6 +15,7 @@ pub mod input;
 mod kubernetes;
 mod local_search;
 mod model;
+pub mod picture;
 mod problem;
 mod random;
 mod reasons;

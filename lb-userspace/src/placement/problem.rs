@@ -21,7 +21,8 @@ pub struct Problem {
     pub(super) zones: usize,
     /// The dimensions that some node has.
     pub(super) dimensions: Vec<usize>,
-    /// Requested by all, divided by what all nodes have: where a perfect balance would be.
+    /// Requested by all, divided by what all nodes have: where a perfect balance would be. At most
+    /// 1: more cannot be placed.
     pub(super) average: [f64; DIMENSIONS],
     /// The number of services whose replicas are counted by node.
     pub(super) counted: usize,
@@ -254,7 +255,7 @@ fn average(machines: &[Machine], workloads: &[Workload]) -> [f64; DIMENSIONS] {
     std::array::from_fn(|d| {
         let capacity: f64 = machines.iter().map(|it| real(it.capacity[d])).sum();
         let replicas = workloads.iter().map(|it| real(it.request[d]) * f64::from(it.replicas));
-        if capacity > 0.0 { replicas.sum::<f64>() / capacity } else { 0.0 }
+        if capacity > 0.0 { (replicas.sum::<f64>() / capacity).min(1.0) } else { 0.0 }
     })
 }
 

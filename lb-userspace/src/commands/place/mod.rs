@@ -15,13 +15,15 @@ use std::{
     thread,
 };
 
+use anyhow::Context as _;
 use serde_json::json;
 
 use crate::{
     cli::{PlaceArgs, output::Output},
     placement::{
         Method,
-        input::{InputMistake, InputMistakes, Source, parse},
+        input::{Input, InputMistake, InputMistakes, Source, parse},
+        picture::draw,
     },
 };
 
@@ -49,6 +51,11 @@ pub fn run(args: &PlaceArgs, out: &mut Output<'_>) -> anyhow::Result<ExitCode> {
             elapsed_ms: clock.elapsed_ms(),
         })
         .collect();
+    if let (Some(path), Some(run)) = (&args.plot, runs.iter().find(|run| run.method == args.method))
+    {
+        let svg = draw(&input.problem, &run.outcome)?;
+        fs::write(path, svg).with_context(|| format!("cannot write {}", path.display()))?;
+    }
     let report = Report::new(&input, args.method, args.seed, &runs);
     if args.format.json {
         out.json(&report)?;
@@ -64,7 +71,7 @@ fn processors() -> usize {
     thread::available_parallelism().map_or(1, NonZero::get)
 }
 
-fn load(nodes: &Path, workloads: &Path) -> Result<crate::placement::input::Input, InputMistakes> {
+fn load(nodes: &Path, workloads: &Path) -> Result<Input, InputMistakes> {
     let (nodes, workloads) = (read(nodes), read(workloads));
     match (nodes, workloads) {
         (Ok((nodes, node_text)), Ok((workloads, workload_text))) => parse(

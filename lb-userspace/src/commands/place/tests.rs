@@ -134,6 +134,23 @@ fn a_budget_says_how_far_it_went() {
 }
 
 #[test]
+fn a_plot_is_written_where_it_was_asked_for() {
+    let files = Files::new("name,cpu,memory\na,4,8Gi\n", "name,cpu,memory\nx,1,2Gi\n");
+    let path = files.0.path().join("p.svg");
+    let more = format!("--iterations 0 --plot {}", path.display());
+    assert_eq!(files.place(&more).0, ExitCode::SUCCESS);
+    assert!(fs::read_to_string(&path).unwrap().starts_with("<svg"));
+
+    let args = arguments(
+        &files.0.path().join("nodes"),
+        &files.0.path().join("workloads"),
+        "--iterations 0 --plot /nowhere/p.svg",
+    );
+    let error = run(&args, &mut Output::plain(io::sink())).unwrap_err();
+    assert!(format!("{error:#}").starts_with("cannot write /nowhere/p.svg: No such file"));
+}
+
+#[test]
 fn wrong_input_is_exit_code_2_with_every_mistake() {
     let good = "name,cpu,memory\nx,1,1\n";
     #[rustfmt::skip]

@@ -75,7 +75,7 @@ fn a_replica_moves_on_to_make_room_for_another() {
 }
 
 proptest! {
-    #![proptest_config(cases(96))]
+    #![proptest_config(cases(48))]
 
     #[test]
     fn no_method_breaks_a_rule_and_scores_are_true(site in sites(), seed in any::<u64>()) {
