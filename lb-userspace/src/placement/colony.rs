@@ -26,11 +26,6 @@ const ANTS: usize = 16;
 const GREEDINESS: f64 = 0.7;
 /// Random steps of local search for each ant.
 const ANT_TRIES: usize = 60;
-/// Ants of one iteration that go down all the way.
-const DESCENTS: usize = 2;
-/// In one of so many iterations, one of them is a scout: an ant that follows no trail and places
-/// replicas in any order. Trails that lead to a good valley hide the next one.
-const SCOUT_EVERY: u32 = 2;
 /// Every so many iterations the best of all strengthens its trails instead of the iteration's.
 const ELITE_EVERY: u32 = 5;
 /// Iterations without progress before the trails begin anew.
@@ -50,7 +45,9 @@ pub(super) fn run(
     let ants_budget = search.budget.until(if colony.local { ANTS_PART } else { 1.0 });
     let (mut iteration, mut idle) = (0, 0);
     while ants_budget.allows(iteration + 1) {
-        let Some(found) = colony.iteration(&trails, iteration + 1, &ants_budget) else { break };
+        let Some(found) = colony.iteration(&trails, iteration + 1, &ants_budget) else {
+            break;
+        };
         iteration += 1;
         idle = if best.improve(&found) { 0 } else { idle + 1 };
         let elite = iteration % ELITE_EVERY == 0;
@@ -89,6 +86,9 @@ impl Colony<'_> {
     }
 
     /// The best that the ants of one iteration find; nothing if time is over.
+    ///
+    /// The best ant goes down, and beside it a scout: an ant that follows no trail and places replicas
+    /// in any order. Trails that lead to a good valley hide the next one.
     fn iteration(&self, trails: &Trails, iteration: u32, budget: &Budget<'_>) -> Option<Found> {
         let ants = parallel(self.search.threads, ANTS, |ant| {
             self.ant(Some(trails), iteration, ant, budget)
@@ -96,17 +96,16 @@ impl Colony<'_> {
         let mut ants = ants.into_iter().collect::<Option<Vec<Found>>>()?;
         // Stable: of equals, the first ant is the first.
         ants.sort_by(|a, b| a.score.order(&b.score));
+        let best = ants.into_iter().next()?;
         if !self.local {
-            return ants.into_iter().next();
+            return Some(best);
         }
-        let scouts = iteration.is_multiple_of(SCOUT_EVERY);
-        let descents = parallel(self.search.threads, DESCENTS, |rank| {
-            let number = ANTS + 2 * rank;
-            if scouts && rank + 1 == DESCENTS {
-                let scout = self.ant(None, iteration, number, budget)?;
-                return Some(self.descent(&scout, iteration, number + 1, budget));
+        let descents = parallel(self.search.threads, 2, |number| {
+            if number == 0 {
+                return Some(self.descent(&best, iteration, ANTS, budget));
             }
-            Some(self.descent(&ants[rank], iteration, number + 1, budget))
+            let scout = self.ant(None, iteration, ANTS + 1, budget)?;
+            Some(self.descent(&scout, iteration, ANTS + 2, budget))
         });
         let descents = descents.into_iter().collect::<Option<Vec<Found>>>()?;
         descents.into_iter().reduce(better)
