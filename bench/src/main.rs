@@ -4,6 +4,7 @@
 
 mod forecast;
 mod path;
+mod place;
 mod program;
 mod report;
 mod shuffle;
@@ -34,6 +35,8 @@ enum Command {
     Forecast(forecast::Options),
     /// What a request costs from end to end, beside nftables and plain routing (root)
     Path(path::Options),
+    /// Where replicas run, by all methods in the same time
+    Place(place::Options),
 }
 
 fn main() -> ExitCode {
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         Command::Program(options) => program::run(&options),
         Command::Forecast(options) => forecast::run(&options),
         Command::Path(options) => path::run(&options),
+        Command::Place(options) => place::run(&options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -21,12 +21,17 @@ impl Shuffle {
         mixed ^ mixed >> 31
     }
 
+    /// A number from 0 to `count - 1`; 0 if there is none.
+    pub(crate) fn below(&mut self, count: usize) -> usize {
+        let place = (u128::from(self.next()) * (count as u128)) >> 64;
+        usize::try_from(place).unwrap_or(0)
+    }
+
     /// The numbers from 0 to `count` in random order (Fisher and Yates).
     pub(crate) fn order(&mut self, count: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..count).collect();
         for last in (1..count).rev() {
-            let place = (u128::from(self.next()) * (last as u128 + 1)) >> 64;
-            order.swap(last, usize::try_from(place).unwrap_or(last));
+            order.swap(last, self.below(last + 1));
         }
         order
     }

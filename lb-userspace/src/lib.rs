@@ -18,6 +18,7 @@ pub mod maps;
 pub mod metrics;
 pub mod model;
 pub mod pcap;
+pub mod placement;
 pub mod plot;
 pub mod reconcile;
 pub mod table;

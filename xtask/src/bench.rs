@@ -11,9 +11,9 @@ use crate::shell::{self, say};
 use crate::workspace;
 
 pub(crate) fn run(args: &[OsString]) -> Result<ExitCode> {
-    // A simulation needs neither kernel nor network.
-    let simulated = args.first().is_some_and(|name| name == "forecast");
-    if !simulated {
+    // Simulations and arithmetic need neither root nor the kernel side.
+    let pure = args.first().is_some_and(|name| name == "forecast" || name == "place");
+    if !pure {
         setup::ensure_programs(&TEST_PROGRAMS)?;
         setup::ensure_programs(&BENCH_PROGRAMS)?;
         build::run()?;

@@ -13,8 +13,8 @@ use clap::{CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 
 pub use arguments::{
     CheckArgs, Connection, DemoArgs, DetachArgs, DockerLsArgs, DrainArgs, ExplainArgs, FlowsArgs,
-    ForecastArgs, ForecastModel, Format, RunArgs, SimulateArgs, SimulateMode, StatusArgs,
-    WatchArgs, WeightArgs, WeightValue,
+    ForecastArgs, ForecastModel, Format, PlaceArgs, RunArgs, SimulateArgs, SimulateMode,
+    StatusArgs, WatchArgs, WeightArgs, WeightValue,
 };
 
 /// Where the admin socket is unless the configuration says otherwise.
@@ -82,6 +82,9 @@ pub enum Command {
     /// Forecast a series of numbers, and tell how far to believe it.
     #[command(after_help = help::FORECAST)]
     Forecast(ForecastArgs),
+    /// Work out which replica should run on which node.
+    #[command(after_help = help::PLACE)]
+    Place(PlaceArgs),
     /// Take the pinned programs and maps off this host. Balancing stops.
     #[command(after_help = help::DETACH)]
     Detach(DetachArgs),
@@ -131,6 +134,11 @@ impl Command {
             {
                 Some(format!("--out would overwrite the input {}", input.display()))
             }
+            Self::Place(PlaceArgs { nodes, workloads, .. })
+                if nodes == workloads && nodes.as_os_str() == "-" =>
+            {
+                Some("nodes and workloads cannot both be standard input".to_owned())
+            }
             Self::Run(_)
             | Self::Demo(_)
             | Self::Check(_)
@@ -145,6 +153,7 @@ impl Command {
             | Self::Docker(_)
             | Self::Simulate(_)
             | Self::Forecast(_)
+            | Self::Place(_)
             | Self::Detach(_)
             | Self::Completions { .. } => None,
         }

@@ -10,6 +10,7 @@ pub mod drain;
 pub mod explain;
 pub mod flows;
 pub mod forecast;
+pub mod place;
 pub mod run;
 pub mod services;
 pub mod simulate;

@@ -32,7 +32,7 @@ fn pure(tree: &Tree) -> Vec<String> {
 
 /// The directories that take values and return values.
 fn is_pure(path: &str) -> bool {
-    const DIRECTORIES: [&str; 8] = [
+    const DIRECTORIES: [&str; 9] = [
         "model/",
         "table/",
         "load/",
@@ -41,6 +41,7 @@ fn is_pure(path: &str) -> bool {
         "docker/",
         "forecast/",
         "autoscale/",
+        "placement/",
     ];
     let Some(path) = path.strip_prefix("lb-userspace/src/") else { return false };
     match path {
