@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stdout, reason = "a command-line tool talks on standard output")]
 
+mod balance;
 mod path;
 mod program;
 mod report;
@@ -29,6 +30,8 @@ struct Cli {
 enum Command {
     /// What a packet costs in the kernel, beside what it costs at least (root)
     Program(program::Options),
+    /// Which policy serves unequal backends soonest (simulated: neither root nor the kernel side)
+    Balance(balance::Options),
     /// What a request costs from end to end, beside nftables and plain routing (root)
     Path(path::Options),
 }
@@ -36,6 +39,7 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Program(options) => program::run(&options),
+        Command::Balance(options) => balance::run(&options),
         Command::Path(options) => path::run(&options),
     };
     match outcome {

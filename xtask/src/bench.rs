@@ -11,10 +11,13 @@ use crate::shell::{self, say};
 use crate::workspace;
 
 pub(crate) fn run(args: &[OsString]) -> Result<ExitCode> {
-    setup::ensure_programs(&TEST_PROGRAMS)?;
-    setup::ensure_programs(&BENCH_PROGRAMS)?;
-    build::run()?;
-    build::floors()?;
+    // A simulation needs neither other programs nor the kernel side.
+    if !args.iter().any(|arg| arg == "--sim") {
+        setup::ensure_programs(&TEST_PROGRAMS)?;
+        setup::ensure_programs(&BENCH_PROGRAMS)?;
+        build::run()?;
+        build::floors()?;
+    }
     say("bench: building it");
     shell::run(shell::cargo().args(["build", "--release", "--package", "weir-bench"]))?;
     shell::exit_code(Command::new(workspace::release_binary("weir-bench")).args(args))
