@@ -1,6 +1,8 @@
 //! The kernel compares delays, `(flows + 1) / weight`, by multiplying crosswise in 64 bits. That has to
 //! be the order of the rational numbers, up to the largest counts and weights.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where its own arithmetic fails")]
+
 use std::{cell::RefCell, collections::BTreeMap};
 
 use lb_common::{

@@ -124,7 +124,7 @@ impl fmt::Display for Guard {
             Self::Stale => f.write_str("held: the figures of its host are old"),
             Self::Implausible => f.write_str("held: the traffic counters cannot be true"),
             Self::Relaxing => {
-                f.write_str("not measurable for long: going back to the static weight")
+                f.write_str("nothing known for long: going back to the static weight")
             }
             Self::Static => f.write_str("not measured: static weight"),
             Self::Ejected { left_s, cause } => {

@@ -79,7 +79,9 @@ fn old_figures_hold_then_the_queue_counts_then_the_static_weights() {
     // No traffic either: three to one, as configured, within two minutes.
     let silent =
         |sample: &Sample| Sample { traffic: Traffic::default(), ..aged(sample.clone(), 60) };
-    let decision = life.ticks(120, &[silent(&a), silent(&b)]);
+    let decision = life.ticks(10, &[silent(&a), silent(&b)]);
+    assert!(guard(&decision, 0).starts_with("nothing known for long"), "{}", guard(&decision, 0));
+    let decision = life.ticks(110, &[silent(&a), silent(&b)]);
     assert_eq!(guard(&decision, 0), "not measured: static weight");
     let [a, b] = told(&decision)[..] else { panic!("two backends") };
     assert!(near(f64::from(a) / f64::from(b), 3.0, 0.001), "{a} {b}");
