@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stdout, reason = "a command-line tool talks on standard output")]
 
+mod balance;
 mod forecast;
 mod path;
 mod place;
@@ -33,6 +34,8 @@ enum Command {
     Program(program::Options),
     /// Requests lost and replicas paid for by autoscalers on traces and flash crowds, simulated
     Forecast(forecast::Options),
+    /// Which policy serves unequal backends soonest (simulated: neither root nor the kernel side)
+    Balance(balance::Options),
     /// What a request costs from end to end, beside nftables and plain routing (root)
     Path(path::Options),
     /// Where replicas run, by all methods in the same time
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Program(options) => program::run(&options),
         Command::Forecast(options) => forecast::run(&options),
+        Command::Balance(options) => balance::run(&options),
         Command::Path(options) => path::run(&options),
         Command::Place(options) => place::run(&options),
     };

@@ -131,7 +131,7 @@ fn times_run_from_the_first_payload_to_the_first_answer() {
 #[test]
 fn the_least_loaded_for_its_capacity_is_chosen_and_weights_count_without_a_controller() {
     // Backend and requests in flight, capacity, weight.
-    let loads = [(1, 3, 400, 1), (5, 1, 150, 9), (8, 0, 50, 1)];
+    let loads = [(1, 3, 400, 1), (5, 1, 150, 9), (8, 0, 40, 1)];
     let mut world = World::new();
     let spare = Backend { port: 9090_u16.to_be(), ..world.backends[&1] };
     world.backends.insert(8, spare);
@@ -144,7 +144,7 @@ fn the_least_loaded_for_its_capacity_is_chosen_and_weights_count_without_a_contr
         row.copy_from_slice(&[id, capacity, weight]);
     }
     let mut tables = tables(world);
-    // 4/400, 2/150, 1/50: the first; by weight 4/1, 2/9, 1/1: the second.
+    // Halves by capacity: 7/400, 3/150, 1/40: the first; by weight 7/1, 3/9, 1/1: the second.
     for (silence, expected) in [(0, 1), (1000, 1), (1001, 5)] {
         for (id, requests, ..) in loads {
             tables.requests.borrow_mut().insert(id, requests);
@@ -159,7 +159,7 @@ fn the_least_loaded_for_its_capacity_is_chosen_and_weights_count_without_a_contr
     tables.conns.borrow_mut().clear();
     tables.backends.get_mut(&1).unwrap().state = backend_state::CLOSED;
     let verdict = run(&tables, &mut tcp("198.18.0.2:40000", "198.18.1.3:80", "S").build());
-    assert_eq!(verdict.backend, 5, "2/150 before 1/50");
+    assert_eq!(verdict.backend, 5, "3/150 before 1/40");
 }
 
 #[test]

@@ -12,8 +12,8 @@ use crate::workspace;
 
 pub(crate) fn run(args: &[OsString]) -> Result<ExitCode> {
     // Simulations and arithmetic need neither root nor the kernel side.
-    let pure = args.first().is_some_and(|name| name == "forecast" || name == "place");
-    if !pure {
+    let named = |name: &str| args.first().is_some_and(|arg| arg == name);
+    if !named("forecast") && !named("place") && !args.iter().any(|arg| arg == "--sim") {
         setup::ensure_programs(&TEST_PROGRAMS)?;
         setup::ensure_programs(&BENCH_PROGRAMS)?;
         build::run()?;

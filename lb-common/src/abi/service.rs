@@ -25,10 +25,10 @@ pub mod select {
     pub const SAMPLE_TWO: u8 = 6;
     /// The best of four random slots: what the scanning policies become beyond [`SCAN_MAX`](super::SCAN_MAX).
     pub const SAMPLE_FOUR: u8 = 7;
-    /// `argmin (requests in flight + 1) / capacity` over the whole list, ties by chance; by the
+    /// `argmin (requests in flight + 1/2) / capacity` over the whole list, ties by chance; by the
     /// configured weight in place of the capacity while no controller is there.
     pub const SCAN_REQUESTS: u8 = 8;
-    /// The best of four random slots by `(requests in flight + 1) / capacity`.
+    /// The best of four random slots by `(requests in flight + 1/2) / capacity`.
     pub const SAMPLE_REQUESTS: u8 = 9;
 }
 

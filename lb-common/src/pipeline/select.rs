@@ -146,6 +146,13 @@ fn scan<T: Tables>(tables: &T, flow: &Flow<'_>, service: &Service) -> u32 {
     scan.best.id
 }
 
+/// What a newcomer costs all clients of a backend together, in units of half its own work there: it
+/// takes as long as all that share the backend's time, and delays each of them.
+#[inline]
+const fn delay(requests: u64) -> u64 {
+    requests.wrapping_mul(2).wrapping_add(1)
+}
+
 /// How long the controller may say nothing until its capacities count no more.
 const SILENCE_MAX_S: u32 = 10;
 
@@ -170,7 +177,9 @@ impl<T: Tables> Step<T> for Scan {
         let id = tables.slot(self.page, row).unwrap_or(NOBODY);
         let weight = tables.slot(self.page, row + self.column).unwrap_or(0);
         if usable(tables, id).is_some() {
-            let load = tables.load(id, self.requests).saturating_add(u64::from(self.bias));
+            let load = tables.load(id, self.requests);
+            let load =
+                if self.requests { delay(load) } else { load.saturating_add(u64::from(self.bias)) };
             self.best.offer(id, load, weight);
         }
         false
@@ -204,7 +213,8 @@ impl<T: Tables> Step<T> for Sample {
     fn step(&mut self, tables: &T, _index: u32) -> bool {
         let index = scale(u64::from(tables.random()), self.len);
         if let Some(chosen) = usable(tables, slot(tables, self.page, index)) {
-            let load = tables.load(chosen.id, self.requests).saturating_add(1);
+            let load = tables.load(chosen.id, self.requests);
+            let load = if self.requests { delay(load) } else { load.saturating_add(1) };
             self.best.offer(chosen.id, load, chosen.backend.capacity);
         }
         false

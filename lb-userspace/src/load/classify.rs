@@ -180,6 +180,8 @@ impl Classifier {
             // Little waits at a backend with little to do, whatever it waits for.
             Some(_) if !known && pressure.utilisation >= BOUND_MIN => Class::Latency,
             Some((resource, _)) if known && pressure.clear => Class::Bound(resource),
+            // Whatever keeps it busy, nothing says what.
+            None if pressure.utilisation >= BOUND_MIN => Class::Latency,
             Some(_) | None => Class::Light,
         }
     }
@@ -267,8 +269,9 @@ mod tests {
             ([0.01, 0.0,  0.0,  0.0],  0.1, Class::Light),
             // A saturated backend explains any queue.
             ([1.0,  0.0,  0.0,  0.0], 90.0, CPU),
-            // Nothing is known.
-            ([-1.0, -1.0, -1.0, -1.0], 9.0, Class::Light),
+            // No utilisation is known.
+            ([-1.0, -1.0, -1.0, -1.0], 9.0, Class::Latency),
+            ([-1.0, -1.0, -1.0, -1.0], 0.1, Class::Light),
             ([0.0,  0.0,  0.0,  0.0],  0.0, Class::Light),
         ];
         for (used, in_flight, class) in table {

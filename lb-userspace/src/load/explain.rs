@@ -123,7 +123,9 @@ impl fmt::Display for Guard {
             Self::Idle => f.write_str("held: too idle to measure"),
             Self::Stale => f.write_str("held: the figures of its host are old"),
             Self::Implausible => f.write_str("held: the traffic counters cannot be true"),
-            Self::Relaxing => f.write_str("no figures: going back to the static weight"),
+            Self::Relaxing => {
+                f.write_str("nothing known for long: going back to the static weight")
+            }
             Self::Static => f.write_str("not measured: static weight"),
             Self::Ejected { left_s, cause } => {
                 write!(f, "ejected for {left_s:.0} s: {cause}")

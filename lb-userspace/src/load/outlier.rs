@@ -94,7 +94,8 @@ mod tests {
             (4,   0.0,  100.0, 0.0,  false),
             (5,   0.0,  0.0,   0.0,  true),
             (0,   0.6,  100.0, 0.0,  true),
-            (0,   0.6,  9.0,   0.0,  false),
+            (0,   0.6,  19.0,  0.0,  false),
+            (0,   0.31, 20.0,  0.0,  true),
             (0,   0.25, 100.0, 0.0,  false),
             // Everybody fails: that is not this backend's fault.
             (0,   0.6,  100.0, 0.3,  false),

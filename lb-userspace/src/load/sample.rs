@@ -105,13 +105,6 @@ impl Traffic {
         let counted = approximate(self.attempts) <= TRAFFIC_MAX;
         (possible(self.turns_per_s) && possible(self.in_flight) && counted).then_some(self)
     }
-
-    /// Failed turns among those that ended, 0 to 1.
-    #[must_use]
-    pub(crate) fn error_share(&self) -> f64 {
-        let failures = self.failures.total().min(self.attempts);
-        if failures == 0 { 0.0 } else { approximate(failures) / approximate(self.attempts) }
-    }
 }
 
 /// A count as a number to calculate with.
@@ -324,27 +317,6 @@ mod tests {
         ];
         for (traffic, expected) in table {
             assert_eq!(traffic.plausible().is_some(), expected, "{traffic:?}");
-        }
-    }
-
-    #[test]
-    fn the_share_of_errors_stays_a_share() {
-        let failures = |attempts, refused, reset| Traffic {
-            attempts,
-            failures: Failures { refused, reset, ..Failures::default() },
-            ..Traffic::default()
-        };
-        #[rustfmt::skip]
-        let table = [
-            (failures(0, 0, 0),               0.0),
-            (failures(10, 0, 0),              0.0),
-            (failures(10, 2, 3),              0.5),
-            (failures(10, 20, 3),             1.0),
-            (failures(0, 5, 0),               0.0),
-            (failures(10, u64::MAX, u64::MAX), 1.0),
-        ];
-        for (traffic, expected) in table {
-            assert!((traffic.error_share() - expected).abs() < 1e-9, "{traffic:?}");
         }
     }
 

@@ -49,6 +49,9 @@ pub struct Settings {
     pub stale_hold: Duration,
     /// From this age on the dataplane's own signals have to do.
     pub stale_gone: Duration,
+    /// A backend that could not be measured for so long goes back to its static weight: one that
+    /// broke down gets too little to show that it has recovered.
+    pub doubt_after: Duration,
     /// Time constant of the way back to the static weights, in seconds.
     pub relax_s: f64,
     /// Connections that failed in a row that eject.
@@ -73,7 +76,7 @@ impl Default for Settings {
             memory_turns: 150.0,
             memory_min_s: 2.0,
             memory_max_s: 20.0,
-            memory_patience_s: 60.0,
+            memory_patience_s: 300.0,
             turns_needed: 20.0,
             utilisation_min: 0.05,
             error_weight: 1.0,
@@ -91,11 +94,12 @@ impl Default for Settings {
             blackout: Duration::from_secs(5),
             stale_hold: Duration::from_secs(3),
             stale_gone: Duration::from_secs(10),
+            doubt_after: Duration::from_mins(1),
             relax_s: 30.0,
             eject_in_a_row: 5,
-            eject_error_share: 0.5,
+            eject_error_share: 0.3,
             eject_times_median: 3.0,
-            eject_attempts: 10.0,
+            eject_attempts: 20.0,
             eject_for: Duration::from_secs(30),
             eject_max: Duration::from_mins(5),
             share_floor: 0.1,

@@ -44,7 +44,8 @@ pub(crate) struct Averages {
     queue: Mean,
     resources: [Mean; Resource::ALL.len()],
     reported: Mean,
-    /// Turns, attempts and failures of the remembered time.
+    /// Seconds remembered; turns, attempts and failures in them.
+    seconds: f64,
     turns: f64,
     attempts: f64,
     failures: f64,
@@ -64,6 +65,7 @@ impl Averages {
         self.in_flight.push(traffic.in_flight, alpha);
         self.queue.push(traffic.in_flight.min(QUEUE_MAX * sample.host.servers()), alpha);
         self.turns = (1.0 - alpha) * (self.turns + traffic.turns_per_s * dt_s);
+        self.seconds = (1.0 - alpha) * (self.seconds + dt_s);
         self.push_host(sample, alpha, settings);
         true
     }
@@ -114,14 +116,22 @@ impl Averages {
         (settings.memory_turns / rate).clamp(settings.memory_min_s, patience)
     }
 
-    /// Shortens the memory if this tick says something else than the averages: `measured` and
-    /// `expected` are capacities, the deviation of a tick shrinks with the root of its turns.
-    pub(crate) fn watch(&mut self, measured: f64, expected: f64, turns: f64, settings: &Settings) {
-        let ratio = (measured / expected).ln().abs();
+    /// Shortens the memory if a tick had far more or fewer turns than the averages led to expect: by
+    /// standard deviations of the turns there were, or, where there were too few to have any, if the
+    /// most they can mean is a fifth of what was expected: one long request holds up many.
+    pub(crate) fn watch(&mut self, turns: f64, expected: f64, settings: &Settings) {
+        let ratio = (turns / expected).ln().abs();
         let z = ratio * turns.sqrt() / settings.service_cv.max(1.0);
-        if z > settings.change_z && z.is_finite() {
+        // Of a handful of turns, many ending together is chance.
+        let changed = z.is_finite() && z > settings.change_z && turns.max(expected) >= 8.0;
+        if expected.is_finite() && (changed || at_most(turns) < expected / 5.0) {
             self.alert = settings.change_ticks;
         }
+    }
+
+    /// The most turns a second that so few in the remembered time can mean.
+    pub(crate) fn turns_per_s_at_most(&self) -> Option<f64> {
+        (self.seconds > 0.0).then(|| at_most(self.turns) / self.seconds)
     }
 
     /// Turns a second.
@@ -165,10 +175,17 @@ impl Averages {
     }
 }
 
+/// The largest mean that a count is likely to come from: two standard deviations more, and three for a
+/// count of none (Hanley, Lippman-Hand, "If nothing goes wrong, is everything all right?", JAMA
+/// 249, 1983).
+fn at_most(count: f64) -> f64 {
+    count + 2.0 * count.sqrt() + 3.0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::sample::{Host, Reading};
+    use crate::load::sample::{Failures, Host, Reading};
 
     fn sample(turns_per_s: f64, cpu: f64) -> Sample {
         let attempts = u64::from(turns_per_s >= 1.0);
@@ -215,10 +232,11 @@ mod tests {
             (5.0,    20.0),
             (1.25,   20.0),
             (0.5,    50.0),
-            (0.1,    60.0),
+            (0.1,    250.0),
+            (0.01,   300.0),
         ];
         for (rate, memory_s) in table {
-            let mut ticks = vec![(rate, 0.2); 1000];
+            let mut ticks = vec![(rate, 0.2); 5000];
             ticks.push((rate, 1.2));
             let seen = after(&ticks).resources()[0].unwrap() - 0.2;
             let expected = 0.8 * (1.0 - (-1.0_f64 / memory_s).exp());
@@ -231,23 +249,66 @@ mod tests {
         let settings = Settings::default();
         #[rustfmt::skip]
         let table = [
-            // measured, expected, turns, is a change
-            (10.0,     10.0, 1000.0, false),
-            (4.0,      10.0, 36.0,   true),
-            (25.0,     10.0, 36.0,   true),
-            (4.0,      10.0, 4.0,    false),
-            (0.0,      10.0, 36.0,   false),
-            (f64::NAN, 10.0, 36.0,   false),
-            (10.0,     0.0,  36.0,   false),
+            // turns, expected, is a change
+            (36.0,     36.0, false),
+            (15.0,     50.0, true),
+            (8.0,      36.0, false),
+            (90.0,     36.0, true),
+            (24.0,     36.0, false),
+            (0.0,      36.0, true),
+            (0.0,      6.0,  false),
+            (4.0,      0.4,  false),
+            (3.0,      0.0,  false),
+            (f64::NAN, 36.0, false),
+            (36.0,     f64::NAN, false),
+            (f64::INFINITY, 36.0, false),
         ];
-        for (measured, expected, turns, change) in table {
+        for (turns, expected, change) in table {
             let mut averages = after(&[(15.0, 0.2); 100]);
-            averages.watch(measured, expected, turns, &settings);
+            averages.watch(turns, expected, &settings);
             for _ in 0..3 {
                 averages.push(&sample(15.0, 0.6), 1.0, &settings);
             }
             let followed = averages.resources()[0].unwrap() > 0.4;
-            assert_eq!(followed, change, "{measured} {expected} {turns}");
+            assert_eq!(followed, change, "{turns} {expected}");
+        }
+    }
+
+    #[test]
+    fn the_share_of_errors_stays_a_share() {
+        #[rustfmt::skip]
+        let table = [
+            // attempts, refused, reset, share
+            (0,  0,        0,        0.0),
+            (10, 0,        0,        0.0),
+            (10, 2,        3,        0.5),
+            (10, 20,       3,        1.0),
+            (0,  5,        0,        0.0),
+            (10, u64::MAX, u64::MAX, 1.0),
+        ];
+        for (attempts, refused, reset, expected) in table {
+            let failures = Failures { refused, reset, ..Failures::default() };
+            let traffic = Traffic { attempts, failures, ..Traffic::default() };
+            let mut averages = Averages::default();
+            averages.push_failures(&traffic, 1.0, &Settings::default());
+            let got = averages.error_share();
+            assert!((got - expected).abs() < 1e-9, "{traffic:?}: {got}");
+        }
+    }
+
+    #[test]
+    fn few_turns_say_what_is_too_much() {
+        assert_eq!(Averages::default().turns_per_s_at_most(), None);
+        #[rustfmt::skip]
+        let table = [
+            // ticks of one second, turns/s, at most
+            (10, 0.0, 0.3),
+            (10, 1.0, 1.95),
+            (2,  1.0, 4.0),
+        ];
+        for (ticks, rate, expected) in table {
+            let most = after(&vec![(rate, 0.9); ticks]).turns_per_s_at_most().unwrap();
+            assert!((most / expected - 1.0).abs() < 0.25, "{ticks} {rate}: {most}");
         }
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    classify::{Class, Classifier, Pressure, judge, utilisation_of},
+    classify::{Class, Classifier, Pressure, judge},
     explain::{Explanation, Guard},
     outlier::{Failing, Outlier},
     sample::{Resource, Sample, Standing},
@@ -15,8 +15,10 @@ use super::{
 /// One backend over time.
 #[derive(Clone, Debug)]
 pub(crate) struct Track {
-    /// When it appeared or came back.
+    /// When it appeared or came back, and whether others were at work then: a controller that
+    /// starts meets backends that have been serving for long.
     since: Duration,
+    new: bool,
     /// The most it may have while it is new or back; others are at work, and should not lose their
     /// traffic to it before it has shown what it can do.
     limit: Option<f64>,
@@ -29,6 +31,8 @@ pub(crate) struct Track {
     /// Whether the capacity has been measured since `since`, and ever.
     proven: bool,
     pub(crate) measured: bool,
+    /// Seconds since it was.
+    unmeasured_s: f64,
     /// Seconds without traffic or without traffic that can be believed.
     quiet_s: f64,
     pub(crate) outlier: Outlier,
@@ -54,6 +58,7 @@ impl Track {
     pub(crate) fn new(now: Duration, ramps: bool, capacity: f64) -> Self {
         Self {
             since: now,
+            new: ramps,
             limit: ramps.then_some(0.0),
             averages: Averages::default(),
             classifier: Classifier::default(),
@@ -62,6 +67,7 @@ impl Track {
             capacity,
             proven: false,
             measured: false,
+            unmeasured_s: 0.0,
             quiet_s: 0.0,
             outlier: Outlier::default(),
             closed: None,
@@ -72,10 +78,11 @@ impl Track {
 
     /// Begins anew, with the capacity it had: the machine is probably the same one.
     fn restart(&mut self, now: Duration) {
-        (self.since, self.limit, self.proven) = (now, Some(0.0), false);
+        (self.since, self.new) = (now, true);
+        (self.limit, self.proven) = (Some(0.0), false);
         self.averages = Averages::default();
         self.classifier = Classifier::default();
-        self.failing_in_a_row = 0;
+        (self.failing_in_a_row, self.unmeasured_s) = (0, 0.0);
     }
 
     /// Takes a sample and says what it tells.
@@ -99,7 +106,7 @@ impl Track {
         self.failing_in_a_row = sample.traffic.failures.in_a_row;
         let age = now.saturating_sub(self.since);
         let left = settings.blackout.saturating_sub(age);
-        if !left.is_zero() && self.closed.is_none() {
+        if self.new && !left.is_zero() && self.closed.is_none() {
             let left_s = left.as_secs_f64();
             // A backend that fails from its first turn on need not be waited for.
             self.averages.push_failures(&sample.traffic, dt_s, settings);
@@ -134,14 +141,23 @@ impl Track {
         if recent && !fresh {
             return Finding::Hold(Guard::Stale);
         }
-        let turns = averages.turns();
-        if turns < settings.turns_needed {
-            return Finding::Hold(Guard::FewTurns { turns, needed: settings.turns_needed });
+        let (turns, needed) = (averages.turns(), settings.turns_needed);
+        let at_most = self.at_most(settings);
+        let few = turns < needed;
+        if few || self.pressure.utilisation < settings.utilisation_min {
+            // Averages of few turns are old, so this tick has to tell whether it is busy.
+            let idle = traffic.in_flight < BUSY;
+            self.unmeasured_s = if idle { self.unmeasured_s + dt_s } else { 0.0 };
+            if let Some(most) = at_most.filter(|_| few && !idle) {
+                return Finding::Capacity(most);
+            }
+            if self.unmeasured_s >= settings.doubt_after.as_secs_f64() {
+                return Finding::Unknown;
+            }
+            let guard = if few { Guard::FewTurns { turns, needed } } else { Guard::Idle };
+            return Finding::Hold(guard);
         }
-        if self.pressure.utilisation < settings.utilisation_min {
-            return Finding::Hold(Guard::Idle);
-        }
-        self.proven = true;
+        (self.proven, self.unmeasured_s) = (true, 0.0);
         Finding::Capacity(capacity(
             averages.turns_per_s(),
             averages.error_share(),
@@ -150,24 +166,29 @@ impl Track {
         ))
     }
 
-    /// Compares what this tick alone says with the averages. Only where a resource is known to be
-    /// the bottleneck: turns in flight are alike from tick to tick, so their deviations
-    /// say nothing about change.
+    /// Compares the turns of this tick with those that so busy a backend should have had. Only where a
+    /// resource is known to be the bottleneck: turns in flight are alike from tick to tick, so
+    /// their deviations say nothing about change.
     fn watch(&mut self, sample: &Sample, dt_s: f64, settings: &Settings) {
         let Some((resource, used)) = self.pressure.bottleneck else { return };
         let measured = sample.host.utilisation(resource, settings.stale_hold);
         let (Some(traffic), Some(now_used)) = (sample.traffic.plausible(), measured) else {
             return;
         };
-        let hidden = utilisation_of(traffic.in_flight, sample.host.servers()) > used.max(now_used);
-        if hidden && self.class == Class::Latency {
+        if self.class == Class::Latency {
             return;
         }
         let averages = &self.averages;
-        let expected = capacity(averages.turns_per_s(), averages.error_share(), used, settings);
-        let (turns, errors) = (traffic.turns_per_s, traffic.error_share());
-        let found = capacity(turns, errors, now_used, settings);
-        self.averages.watch(found, expected, turns * dt_s, settings);
+        let full = capacity(averages.turns_per_s(), 0.0, used, settings);
+        self.averages.watch(traffic.turns_per_s * dt_s, full * now_used * dt_s, settings);
+    }
+
+    /// Too few turns cannot say what a busy backend can do, but they say what it cannot: one that
+    /// hardly ends anything must not live on what it once was.
+    fn at_most(&self, settings: &Settings) -> Option<f64> {
+        let busy = self.pressure.utilisation;
+        let most = self.averages.turns_per_s_at_most().filter(|_| busy >= BUSY)? / busy;
+        (most < self.capacity * (-settings.deadband).exp() && self.measured).then_some(most)
     }
 
     /// Moves the capacity by what was found; `within` are the limits, `scale` is the capacity of a
@@ -296,6 +317,9 @@ impl Track {
         }
     }
 }
+
+/// So busy is a backend that could do no more than it does.
+const BUSY: f64 = 0.5;
 
 /// An unmeasured backend stands for its static weight, at the pace of all others.
 fn relax_unmeasured(from: f64, to: f64, dt_s: f64, settings: &Settings) -> f64 {

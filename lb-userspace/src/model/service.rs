@@ -64,7 +64,7 @@ impl Weight {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Policy {
-    /// The backend with the smallest (requests in flight + 1) / capacity, which follows live load.
+    /// The backend with the smallest (requests in flight + 1/2) / capacity, which follows live load.
     Adaptive,
     /// The backend with the smallest (flows + 1) / weight: shortest expected delay (SED).
     ShortestDelay,
