@@ -8,6 +8,7 @@ mod containers;
 mod explain;
 mod hook;
 mod host_clients;
+pub mod ports;
 mod state;
 
 use std::{
@@ -221,7 +222,10 @@ impl Daemon {
                     drop(answer.send(self.answer(request).await));
                 }
                 Some((endpoint, result)) = inputs.probes.recv() => self.probed(endpoint, result),
-                Some(()) = inputs.links.recv() => self.links_changed().await,
+                Some(()) = inputs.links.recv() => {
+                    self.addresses_changed().await;
+                    self.links_changed().await;
+                }
                 () = self.containers.changed() => self.containers_changed().await,
                 _ = tick.tick() => self.tick().await,
             }
@@ -276,6 +280,7 @@ impl Daemon {
         if self.ticks.is_multiple_of(SWEEP_TICKS) {
             let result = self.sweep();
             self.tell("sweep", result);
+            self.try_ports_again().await;
         }
         let before = self.observed.present_backends().count();
         self.reconcile_or_tell();

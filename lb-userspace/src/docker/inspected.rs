@@ -5,7 +5,7 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr},
 };
 
-use crate::model::Protocol;
+use crate::model::{Protocol, Publish};
 
 /// A container.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,6 +29,10 @@ pub struct Inspected {
     pub labels: BTreeMap<String, String>,
     /// The ports that its image exposes.
     pub exposed: Vec<(u16, Protocol)>,
+    /// The ports that it was created with (`-p`).
+    pub bindings: Vec<Binding>,
+    /// Whether every port that its image exposes is published (`-P`).
+    pub publish_all: bool,
     /// How it is connected.
     pub mode: NetworkMode,
     /// The networks it is in, by name.
@@ -45,6 +49,15 @@ impl Inspected {
     pub fn incarnation(&self) -> String {
         format!("{}@{}", self.id, self.started)
     }
+}
+
+/// A port that a container was created with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// What leads where.
+    pub publish: Publish,
+    /// Whether the engine publishes it itself: then the port of the host is the engine's already.
+    pub by_engine: bool,
 }
 
 /// What a container does.

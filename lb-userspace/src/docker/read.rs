@@ -6,7 +6,10 @@ use bollard::models::{
 };
 use nix::sys::signal::Signal;
 
-use super::inspected::{Addresses, DockerHealth, Inspected, NetworkMode, State};
+use super::{
+    bindings,
+    inspected::{Addresses, DockerHealth, Inspected, NetworkMode, State},
+};
 use crate::model::Protocol;
 
 /// The first of the real-time signals, as C libraries count them.
@@ -17,8 +20,11 @@ pub(super) fn inspected(raw: ContainerInspectResponse) -> Option<(Inspected, Opt
     let id = raw.id.filter(|id| !id.is_empty())?;
     let config = raw.config.unwrap_or_default();
     let state = raw.state.unwrap_or_default();
-    let mode = raw.host_config.and_then(|host| host.network_mode).unwrap_or_default();
-    let networks = raw.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
+    let host = raw.host_config.unwrap_or_default();
+    let mode = host.network_mode.unwrap_or_default();
+    let settings = raw.network_settings.unwrap_or_default();
+    let networks = settings.networks.unwrap_or_default();
+    let published = settings.ports.unwrap_or_default();
     let exposed = config.exposed_ports.unwrap_or_default();
     let signal = config.stop_signal.as_deref().and_then(signal_number);
     let container = Inspected {
@@ -30,6 +36,8 @@ pub(super) fn inspected(raw: ContainerInspectResponse) -> Option<(Inspected, Opt
         health: health(&state),
         labels: config.labels.unwrap_or_default().into_iter().collect(),
         exposed: exposed.iter().filter_map(|text| port(text)).collect(),
+        bindings: bindings::bindings(&host.port_bindings.unwrap_or_default(), &published),
+        publish_all: host.publish_all_ports.unwrap_or_default(),
         mode: NetworkMode::of(&mode),
         networks: networks.iter().map(|(name, end)| (name.clone(), addresses(end))).collect(),
         netns: None,
@@ -75,7 +83,7 @@ fn addresses(endpoint: &EndpointSettings) -> Addresses {
 }
 
 /// `80/tcp`; ports of other protocols are none of ours.
-fn port(text: &str) -> Option<(u16, Protocol)> {
+pub(super) fn port(text: &str) -> Option<(u16, Protocol)> {
     let (port, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
     let protocol = match protocol {
         "tcp" => Protocol::Tcp,
@@ -158,7 +166,8 @@ mod tests {
         "State": { "Status": "STATUS", "Running": true, "Paused": false, "Pid": 4242,
             "ExitCode": 137, "StartedAt": "2026-11-23T12:00:01.25Z",
             "Health": { "Status": "HEALTH", "FailingStreak": 0, "Log": [] } },
-        "HostConfig": { "NetworkMode": "front" },
+        "HostConfig": { "NetworkMode": "front", "PublishAllPorts": true,
+            "PortBindings": { "80/tcp": [ { "HostIp": "", "HostPort": "8080" } ] } },
         "Config": { "ExposedPorts": { "80/tcp": {}, "53/udp": {}, "9/sctp": {} },
             "Labels": { "weir.enable": "true" }, "StopSignal": "SIGWINCH" },
         "NetworkSettings": { "Networks": {
@@ -183,6 +192,7 @@ mod tests {
         assert_eq!(container.networks["front"].v4, "198.18.144.2".parse().ok());
         assert_eq!(container.networks["front"].v6, None);
         assert_eq!(container.networks["back"].v6, "fd00:18:10::2".parse().ok());
+        assert!(container.publish_all && container.bindings.len() == 1, "{container:?}");
         assert_eq!((container.mode.clone(), container.stop_signal), (NetworkMode::Networks, 28));
     }
 
