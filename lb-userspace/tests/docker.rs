@@ -14,6 +14,7 @@ mod docker {
     mod engines;
     mod image;
     mod life;
+    mod networks;
     mod ports;
     mod verdicts;
     pub(crate) mod world;

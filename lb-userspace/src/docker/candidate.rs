@@ -9,8 +9,8 @@ use crate::{
     model::{Docker, Selector, ServiceName, Weight},
 };
 
-/// What Compose calls the service of a container.
-const COMPOSE_SERVICE: &str = "com.docker.compose.service";
+/// What Compose and Swarm call the service of a container.
+const SERVICE_LABELS: [&str; 2] = ["com.docker.compose.service", "com.docker.swarm.service.name"];
 
 /// A running container that is meant for Weir.
 #[derive(Debug)]
@@ -100,7 +100,7 @@ impl Candidate<'_> {
     }
 }
 
-/// The services of a container: as it says, as Compose says, or its own name.
+/// The services of a container: as it says, as Compose or Swarm says, or its own name.
 fn names(container: &Inspected, labels: &Labels) -> Result<Vec<ServiceName>, Verdict> {
     let name = |terms: &Terms| match &terms.name {
         Some(service) => Ok(service.clone()),
@@ -110,6 +110,7 @@ fn names(container: &Inspected, labels: &Labels) -> Result<Vec<ServiceName>, Ver
 }
 
 fn name(container: &Inspected) -> Result<ServiceName, Verdict> {
-    let text = container.labels.get(COMPOSE_SERVICE).unwrap_or(&container.name);
+    let given = SERVICE_LABELS.iter().find_map(|label| container.labels.get(*label));
+    let text = given.unwrap_or(&container.name);
     ServiceName::new(text).ok_or_else(|| Verdict::Refused(vec![Refusal::Name(text.clone())]))
 }

@@ -1,12 +1,15 @@
 //! From containers to services: what is published, what is not, and why. No I/O.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use super::{
     admit::{self, Taken},
     candidate::{self, Candidate, Membership},
     define::{self, Drafts},
-    inspected::{DockerHealth, Inspected, State},
+    inspected::{Addresses, DockerHealth, Inspected, NetworkKind, State},
     leases::Leases,
     reach::{self, ById},
     resolve::{self, Families, Host, Resolved},
@@ -45,6 +48,8 @@ pub struct Provided {
     pub incarnation: String,
     /// Why it gets no new flows.
     pub held: Option<Held>,
+    /// What its network is.
+    pub network: NetworkKind,
 }
 
 /// What became of a container.
@@ -257,7 +262,9 @@ impl Published {
             }
             self.endpoints.insert(*endpoint);
             let incarnation = container.incarnation();
-            let provided = Provided { container: container.name.clone(), incarnation, held };
+            let network = network_at(container, endpoint.address);
+            let name = container.name.clone();
+            let provided = Provided { container: name, incarnation, held, network };
             self.backends.insert(*endpoint, provided);
         }
         let places = places.into_iter().map(|(service, endpoint, _)| (service, endpoint)).collect();
@@ -302,6 +309,14 @@ impl Published {
         let (services, backends) = (self.services, self.backends);
         Discovered { services, backends, containers, ..Discovered::default() }
     }
+}
+
+/// What the network is in which a container has an address.
+fn network_at(container: &Inspected, address: IpAddr) -> NetworkKind {
+    let has = |one: &&Addresses| {
+        one.v4.map(IpAddr::from) == Some(address) || one.v6.map(IpAddr::from) == Some(address)
+    };
+    container.networks.values().find(has).map_or(NetworkKind::default(), |one| one.kind)
 }
 
 /// Why a container that is reached gets no new flows.

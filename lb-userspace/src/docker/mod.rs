@@ -23,8 +23,8 @@ mod verdict;
 
 pub use discover::{Discovered, Finding, Provided, services_of};
 pub use engine::EngineError;
-pub use follow::{Follower, Link, View, containers};
-pub use inspected::{Addresses, Binding, DockerHealth, Inspected, NetworkMode, State};
+pub use follow::{Counts, Follower, Link, View, containers};
+pub use inspected::{Addresses, Binding, DockerHealth, Inspected, NetworkKind, NetworkMode, State};
 pub use leases::{LeaseError, Leases};
 pub use report::report;
 pub use resolve::Host;

@@ -2,13 +2,13 @@
 
 use bollard::models::{
     ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, EndpointSettings,
-    EventMessage, EventMessageTypeEnum, HealthStatusEnum,
+    EventMessage, EventMessageTypeEnum, HealthStatusEnum, NetworkInspect,
 };
 use nix::sys::signal::Signal;
 
 use super::{
     bindings,
-    inspected::{Addresses, DockerHealth, Inspected, NetworkMode, State},
+    inspected::{Addresses, DockerHealth, Inspected, NetworkKind, NetworkMode, State},
 };
 use crate::model::Protocol;
 
@@ -79,6 +79,34 @@ fn addresses(endpoint: &EndpointSettings) -> Addresses {
     Addresses {
         v4: parse(&endpoint.ip_address).parse().ok(),
         v6: parse(&endpoint.global_ipv6_address).parse().ok(),
+        kind: NetworkKind::default(),
+    }
+}
+
+/// The networks of a container: their names and ids.
+pub(super) fn networks(raw: &ContainerInspectResponse) -> Vec<(String, String)> {
+    let networks = raw.network_settings.as_ref().and_then(|settings| settings.networks.as_ref());
+    let pair = |(name, end): (&String, &EndpointSettings)| {
+        let id = end.network_id.clone().filter(|id| !id.is_empty())?;
+        Some((name.clone(), id))
+    };
+    networks.into_iter().flatten().filter_map(pair).collect()
+}
+
+/// The addresses of a container in a network that lists its members.
+pub(super) fn member(network: &NetworkInspect, container: &str) -> Addresses {
+    let members = network.containers.as_ref();
+    let Some(end) = members.and_then(|members| members.get(container)) else {
+        return Addresses::default();
+    };
+    // With the length of the network's prefix.
+    let address = |text: &Option<String>| {
+        text.as_deref().unwrap_or_default().split('/').next().unwrap_or_default().to_owned()
+    };
+    Addresses {
+        v4: address(&end.ipv4_address).parse().ok(),
+        v6: address(&end.ipv6_address).parse().ok(),
+        kind: NetworkKind::Overlay,
     }
 }
 
@@ -194,6 +222,19 @@ mod tests {
         assert_eq!(container.networks["back"].v6, "fd00:18:10::2".parse().ok());
         assert!(container.publish_all && container.bindings.len() == 1, "{container:?}");
         assert_eq!((container.mode.clone(), container.stop_signal), (NetworkMode::Networks, 28));
+    }
+
+    #[test]
+    fn the_address_on_the_bridge_is_the_one_of_this_container() {
+        let text = r#"{ "Driver": "bridge", "Containers": {
+            "c1": { "IPv4Address": "198.18.144.3/24", "IPv6Address": "" },
+            "c2": { "IPv4Address": "", "IPv6Address": "fd00:18:10::3/64" },
+            "ingress-sbox": { "IPv4Address": "198.18.144.2/24" } } }"#;
+        let network: NetworkInspect = serde_json::from_str(text).unwrap();
+        let of = |id| member(&network, id);
+        assert_eq!((of("c1").v4, of("c1").v6), ("198.18.144.3".parse().ok(), None));
+        assert_eq!((of("c2").v4, of("c2").v6), (None, "fd00:18:10::3".parse().ok()));
+        assert!(of("c3").is_empty() && member(&NetworkInspect::default(), "c1").is_empty());
     }
 
     #[test]

@@ -209,6 +209,40 @@ fn exposed(ports: &[u16], protocol: Protocol) -> String {
 }
 
 impl Refusal {
+    /// The kinds of refusals.
+    pub const KINDS: [&str; 7] = ["file", "health", "label", "listen", "network", "port", "room"];
+
+    /// The kind of it, one of [`KINDS`](Self::KINDS).
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Label(_) | Self::Name(_) => "label",
+            Self::NetworkNone
+            | Self::NetworkHost
+            | Self::OwnerGone(_)
+            | Self::OwnerRestarted(_)
+            | Self::OwnerShares(_)
+            | Self::NotInNetwork { .. }
+            | Self::SeveralNetworks(_)
+            | Self::NoAddress
+            | Self::NoFamily(..) => "network",
+            Self::NoPort(..)
+            | Self::OtherPorts(_)
+            | Self::NothingExposed(_)
+            | Self::TwoAtOnePlace { .. } => "port",
+            Self::NoListen(_)
+            | Self::NoHostAddress(_)
+            | Self::PortInUse { .. }
+            | Self::NoFreePort { .. }
+            | Self::Taken { .. }
+            | Self::ListenIsBackend { .. }
+            | Self::BackendIsListen { .. } => "listen",
+            Self::FileDecides { .. } => "file",
+            Self::NoProbePort(_) => "health",
+            Self::NoRoom { .. } => "room",
+        }
+    }
+
     /// Whether it may end without any container changing.
     #[must_use]
     pub const fn may_pass(&self) -> bool {

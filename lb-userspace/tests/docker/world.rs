@@ -3,7 +3,8 @@
 use std::{
     cell::RefCell,
     fs,
-    net::SocketAddr,
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -41,12 +42,22 @@ impl World {
     /// A host with an engine and images in it, and a balancer whose configuration has these
     /// services.
     pub(crate) fn new(services: &str) -> Self {
-        let world = Self::without_engine(services);
-        world.engine.start(&world.lab);
-        let rootfs = image::compile(world.directory.path());
-        image::import(&world.engine, &rootfs);
-        world.start();
-        world
+        Self::without_engine(services).begin()
+    }
+
+    /// The same with an engine that may be part of a swarm.
+    pub(crate) fn for_swarm() -> Self {
+        let world = Self::without_engine("");
+        world.engine.for_swarm();
+        world.begin()
+    }
+
+    fn begin(self) -> Self {
+        self.engine.start(&self.lab);
+        let rootfs = image::compile(self.directory.path());
+        image::import(&self.engine, &rootfs);
+        self.start();
+        self
     }
 
     /// The same before anything was started.
@@ -85,7 +96,7 @@ impl World {
         };
         let text = format!(
             "interfaces: [up0]\nattach: tc\nhost-clients: {}\n{services}docker: {{ socket: {} }}\n\
-             admin: {{ socket: {}, http: false }}\n",
+             admin: {{ socket: {}, http: 127.0.0.1:9090 }}\n",
             self.host_clients.borrow(),
             self.engine.socket().display(),
             self.path("weir.sock").display(),
@@ -126,6 +137,19 @@ impl World {
     pub(crate) fn json(&self, arguments: &[&str]) -> Value {
         let output = self.weir(&[arguments, &["--json"]].concat());
         serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"))
+    }
+
+    /// The metrics, as they are told over HTTP.
+    pub(crate) fn metrics(&self) -> String {
+        let fetch = || {
+            let mut stream = TcpStream::connect("127.0.0.1:9090").unwrap();
+            let request = "GET /metrics HTTP/1.1\r\nHost: weir\r\nConnection: close\r\n\r\n";
+            stream.write_all(request.as_bytes()).unwrap();
+            let mut text = String::new();
+            stream.read_to_string(&mut text).unwrap();
+            text
+        };
+        self.lab.lb().in_netns(fetch).unwrap()
     }
 
     /// Where a service listens, except on loopback, and how many flows it has begun.

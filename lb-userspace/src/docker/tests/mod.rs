@@ -190,6 +190,7 @@ fn addresses(list: &str) -> Addresses {
     Addresses {
         v4: parts().find_map(|text| text.parse().ok()),
         v6: parts().find_map(|text| text.parse().ok()),
+        kind: super::NetworkKind::default(),
     }
 }
 
