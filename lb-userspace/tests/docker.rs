@@ -10,6 +10,7 @@
 
 mod docker {
     mod beside;
+    mod compose;
     pub(crate) mod engine;
     mod engines;
     mod image;

@@ -25,7 +25,7 @@ use crate::{
     chain::one_line,
     dataplane::{counters::Counters, flows::FlowEntry},
     docker,
-    metrics::{self, BackendMetrics, MetricsInput, ServiceMetrics},
+    metrics::{self, BackendMetrics, DockerMetrics, MetricsInput, ServiceMetrics},
     model::{Endpoint, Protocol, Service, ServiceName},
 };
 
@@ -121,6 +121,13 @@ impl Daemon {
         let withheld = |endpoint: &Endpoint| self.state.withheld(endpoint).map(|(_, why)| why);
         let age_s = since.elapsed().as_secs();
         Some(docker::report(socket, &view.link, age_s, discovered, withheld))
+    }
+
+    fn docker_metrics(&self) -> Option<DockerMetrics> {
+        let Containers { view, follower, discovered, .. } = &self.containers;
+        let connected = matches!(view.link, docker::Link::Connected { .. });
+        let is_held = |endpoint: &Endpoint| self.state.withheld(endpoint).is_some();
+        Some(DockerMetrics::of(connected, follower.as_ref()?.counts(), discovered, is_held))
     }
 
     fn services(&self) -> anyhow::Result<Data> {
@@ -318,6 +325,7 @@ impl Daemon {
             generation: self.state.generation,
             reloads_ok: self.reloads_ok,
             reloads_failed: self.reloads_failed,
+            docker: self.docker_metrics(),
         };
         Ok(Data::Metrics(metrics::render(&input)))
     }
