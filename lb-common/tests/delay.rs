@@ -32,7 +32,11 @@ fn chosen(backends: &[(u64, u32)]) -> u32 {
     let service = Service { id: 1, select: way::SCAN_DELAY, table_len, ..Service::default() };
     let nowhere = (Address::default(), 0);
     let (key, settings) = (FlowKey::new(false, nowhere, nowhere, 6), Settings::default());
-    select(&tables, &Flow { key: &key, settings: &settings, now: 0, tcp_flags: 0 }, &service)
+    select(
+        &tables,
+        &Flow { key: &key, settings: &settings, now: 0, tcp_flags: 0, payload: false },
+        &service,
+    )
 }
 
 /// The first of the smallest delays, compared without any limit of size.

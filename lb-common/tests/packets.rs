@@ -155,6 +155,7 @@ fn the_least_loaded_for_its_capacity_is_chosen_and_weights_count_without_a_contr
         assert_eq!(verdict.backend, expected, "{silence} ticks of silence");
     }
     // A backend that takes no new flows is none, however idle.
+    tables.requests.borrow_mut().extend(loads.map(|(id, requests, ..)| (id, requests)));
     tables.heartbeat = 1000;
     tables.conns.borrow_mut().clear();
     tables.backends.get_mut(&1).unwrap().state = backend_state::CLOSED;

@@ -10,10 +10,13 @@
 
 mod docker {
     mod beside;
+    mod compose;
     pub(crate) mod engine;
     mod engines;
     mod image;
     mod life;
+    mod networks;
+    mod ports;
     mod verdicts;
     pub(crate) mod world;
 }

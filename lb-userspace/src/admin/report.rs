@@ -71,6 +71,9 @@ pub struct ContainerReport {
     pub verdict: ContainerVerdict,
     /// The services it is a backend of.
     pub services: Vec<String>,
+    /// Where clients dial these.
+    #[serde(default)]
+    pub listens: Vec<String>,
     /// Where it serves.
     pub endpoints: Vec<String>,
     /// Why, or what holds it back; empty: there is nothing to say.

@@ -1,6 +1,6 @@
 //! `weir docker ls`: the containers of this host, and what becomes of them.
 
-use std::{io::Write as _, path::Path};
+use std::{collections::BTreeSet, io::Write as _, path::Path};
 
 use anyhow::Context as _;
 
@@ -16,7 +16,10 @@ use crate::{
         table::{Align::Left, Cell, Table, Tone},
     },
     config::{self, Loaded},
+    daemon::ports::Ports,
+    dataplane::links::Links,
     docker,
+    model::{Config, Interfaces},
 };
 
 /// Asks the daemon, or the engine itself, and prints.
@@ -50,14 +53,27 @@ fn look(file: &Path) -> anyhow::Result<DockerReport> {
     })?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let view = runtime.block_on(docker::containers(socket))?;
-    let discovered = docker::services_of(&view.containers, &config, &docker);
+    let (mut ports, remembered) = Ports::open(docker.state.as_deref());
+    remembered?;
+    ports.look(&runtime.block_on(uplinks(&config))?)?;
+    let discovered =
+        ports.with_idle_host(|host| docker::services_of(&view.containers, &config, &docker, host));
     Ok(docker::report(socket, &view.link, 0, &discovered, |_| None))
 }
 
+/// The names of the links that clients arrive on.
+async fn uplinks(config: &Config) -> anyhow::Result<BTreeSet<String>> {
+    let names = match &config.interfaces {
+        Interfaces::Named(names) => names.clone(),
+        Interfaces::Auto => Links::open()?.default_interfaces().await?,
+    };
+    Ok(names.into_iter().collect())
+}
+
 fn table(report: &DockerReport) -> Table {
-    let columns = ["CONTAINER", "ID", "VERDICT", "SERVICES", "BACKENDS", "WHY"];
+    let columns = ["CONTAINER", "ID", "VERDICT", "SERVICES", "LISTEN", "BACKENDS", "WHY"];
     let mut table = Table::new(&columns.map(|column| (column, Left)))
-        .elastic(&[("CONTAINER", 16), ("SERVICES", 12), ("WHY", 16)])
+        .elastic(&[("CONTAINER", 16), ("SERVICES", 12), ("LISTEN", 20), ("WHY", 16)])
         .spare(&["ID", "BACKENDS", "SERVICES"]);
     for container in &report.containers {
         let tone = match container.verdict {
@@ -71,11 +87,24 @@ fn table(report: &DockerReport) -> Table {
             container.id.get(..12).unwrap_or(&container.id).into(),
             Cell::toned(container.verdict.name(), tone),
             container.services.join(",").into(),
+            doors(&container.listens).into(),
             container.endpoints.join(",").into(),
             container.why.as_str().into(),
         ]);
     }
     table
+}
+
+/// Where clients dial: one address, and how many more there are. Those on loopback count where
+/// there are no others, as every published port is there, too.
+fn doors(listens: &[String]) -> String {
+    let is_local = |listen: &&String| listen.starts_with("127.") || listen.starts_with("[::1]:");
+    let (local, other): (Vec<_>, Vec<_>) = listens.iter().partition(is_local);
+    match &(if other.is_empty() { local } else { other })[..] {
+        [] => String::new(),
+        [only] => (*only).clone(),
+        [first, rest @ ..] => format!("{first} +{}", rest.len()),
+    }
 }
 
 #[cfg(test)]
@@ -90,12 +119,12 @@ mod tests {
     #[test]
     fn containers_are_listed_with_their_verdicts() {
         insta::assert_snapshot!(table(&fake::docker()).render(false), @r"
-        CONTAINER  ID            VERDICT    SERVICES  BACKENDS             WHY
-        db         db0000000000  ignored                                   not meant for Weir
-        old        old000000000  still                                     exited (0)
-        web-1      web-10000000  published  web,api   198.18.128.2:80/tcp
-        web-2      web-20000000  held       web       198.18.128.3:80/tcp  paused
-        web-3      web-30000000  refused                                   label weir.port: no
+        CONTAINER  ID            VERDICT    SERVICES  LISTEN                  BACKENDS             WHY
+        db         db0000000000  ignored                                                           not meant for Weir
+        old        old000000000  still                                                             exited (0)
+        web-1      web-10000000  published  web,api   198.18.0.1:8080/tcp +1  198.18.128.2:80/tcp
+        web-2      web-20000000  held       web       127.0.0.1:8080/tcp      198.18.128.3:80/tcp  paused
+        web-3      web-30000000  refused                                                           label weir.port: no
         ");
     }
 

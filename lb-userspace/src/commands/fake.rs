@@ -156,7 +156,13 @@ pub(super) fn docker() -> DockerReport {
         let list = |text: &str| text.split(' ').filter(|t| !t.is_empty()).map(Into::into).collect();
         let (services, endpoints) = (list(service), list(endpoint));
         let id = format!("{name:0<64}");
-        ContainerReport { name: name.into(), id, verdict, services, endpoints, why: why.into() }
+        let listens = match name {
+            "web-1" => list("127.0.0.1:8080/tcp 198.18.0.1:8080/tcp 198.18.0.2:8080/tcp"),
+            "web-2" => list("127.0.0.1:8080/tcp"),
+            _ => Vec::new(),
+        };
+        let (name, why) = (name.into(), why.into());
+        ContainerReport { name, id, verdict, services, listens, endpoints, why }
     };
     DockerReport {
         socket: "/var/run/docker.sock".into(),

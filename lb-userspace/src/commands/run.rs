@@ -17,6 +17,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
         file: Some(args.config.clone()),
         bpffs: Some(args.bpffs.clone()),
     };
+    daemon::ports::allow_many_files();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

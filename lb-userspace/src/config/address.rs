@@ -13,12 +13,20 @@ pub(super) fn plain_number(text: &str) -> Option<u64> {
 
 /// `198.18.0.1:80/tcp`, `[fd00::1]:80`, `198.18.0.1:27000-27100/udp`.
 pub(super) fn listen(text: &str) -> Result<Listen, Mistake> {
+    listen_at(text, host_address)
+}
+
+/// What services listen on, where `address` says which addresses may be named.
+pub(super) fn listen_at(
+    text: &str,
+    address: impl FnOnce(&str, &str) -> Result<IpAddr, Mistake>,
+) -> Result<Listen, Mistake> {
     let (place, protocol) = match text.split_once('/') {
         Some((place, word)) => (place, protocol(word)?),
         None => (text, Protocol::Tcp),
     };
-    let (address, ports) = split(place);
-    let address = host_address(address, text)?;
+    let (named, ports) = split(place);
+    let address = address(named, text)?;
     let ports = ports.ok_or_else(|| {
         Mistake::new(format!("{} has no port", shown(text)))
             .hint(format!("such as `{}`", with_port(address, "80")))
@@ -70,7 +78,7 @@ pub(super) fn port_number(text: &str) -> Result<u16, Mistake> {
     })
 }
 
-fn port_range(text: &str) -> Result<PortRange, Mistake> {
+pub(super) fn port_range(text: &str) -> Result<PortRange, Mistake> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     let (first, last) = (port_number(first)?, port_number(last)?);
     PortRange::new(first, last).ok_or_else(|| {
@@ -79,7 +87,7 @@ fn port_range(text: &str) -> Result<PortRange, Mistake> {
     })
 }
 
-fn protocol(word: &str) -> Result<Protocol, Mistake> {
+pub(super) fn protocol(word: &str) -> Result<Protocol, Mistake> {
     match word {
         "tcp" => Ok(Protocol::Tcp),
         "udp" => Ok(Protocol::Udp),

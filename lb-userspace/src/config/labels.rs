@@ -1,7 +1,10 @@
 //! What the labels of a container say: the values of `weir.yaml`, by the same parsers, with the
 //! same messages.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use ipnet::IpNet;
 
@@ -10,24 +13,32 @@ use super::{
     decode::list,
     error::{Diagnostic, Mistake, Place, Report, nearest},
     field::{At, Field, List},
+    publish::{listen_address, publish},
     raw::{RawHealth, Text},
     scalar,
     validate::{backends, health, listens::Listens},
 };
-use crate::model::{HealthCheck, Listen, Policy, ServiceName, Weight};
+use crate::model::{HealthCheck, Listen, Policy, Publish, ServiceName, Weight};
 
 /// What all labels that are meant for Weir begin with.
 pub const PREFIX: &str = "weir.";
+/// What the labels of one of several services begin with, after that.
+const NAMED: &str = "services.";
+/// The value of `listen` for an automatic port of each port that the container exposes.
+const AUTO: &str = "auto";
 
-/// All labels, without their prefix.
-pub const LABELS: [&str; 16] = [
+/// All labels, without their prefix. From the fourth on they are about one service, and may stand
+/// behind `services.NAME.` as well.
+pub const LABELS: [&str; 18] = [
     "enable",
+    "network",
     "service",
     "listen",
+    "publish",
     "port",
     "weight",
     "policy",
-    "network",
+    "affinity",
     "sources",
     "health.tcp",
     "health.http",
@@ -38,6 +49,8 @@ pub const LABELS: [&str; 16] = [
     "health.port",
     "health.all-down",
 ];
+/// How many of them are about the container.
+const OF_CONTAINER: usize = 3;
 
 /// What the labels of one container say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,22 +59,66 @@ pub struct Labels {
     pub any: bool,
     /// Whether the container may be a backend.
     pub enable: Option<bool>,
-    /// The service that it belongs to.
-    pub service: Option<ServiceName>,
-    /// What that service listens on.
-    pub listens: Option<Vec<Listen>>,
-    /// How that service chooses.
+    /// The Docker network that it is reached through.
+    pub network: Option<String>,
+    /// Whether there are labels of services by their names.
+    pub several: bool,
+    /// The services that it belongs to: one, or those that have names, in the order of these.
+    pub services: Vec<Terms>,
+}
+
+/// What labels say of one service, and of the container in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// Its name.
+    pub name: Option<ServiceName>,
+    /// Where clients reach it.
+    pub wanted: Option<Wanted>,
+    /// How it chooses.
     pub policy: Option<Policy>,
-    /// Who may connect to that service.
+    /// How long a client address keeps its backend.
+    pub affinity: Option<Duration>,
+    /// Who may connect to it.
     pub sources: Option<Vec<IpNet>>,
-    /// How the backends of that service are checked.
+    /// How its backends are checked.
     pub health: Option<HealthCheck>,
     /// Where the container serves.
     pub port: Option<u16>,
     /// Its share of the new flows.
     pub weight: Option<Weight>,
-    /// The Docker network that it is reached through.
-    pub network: Option<String>,
+}
+
+/// Where clients reach a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Here; an unspecified address stands for all those of the host.
+    Listen(Vec<Listen>),
+    /// At these ports of the host.
+    Publish(Vec<Publish>),
+    /// At automatic ports, one for each port that the container exposes.
+    Auto,
+}
+
+/// A label without its prefix, taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Label<'a> {
+    /// The service that it names, where it is one of several.
+    service: Option<&'a str>,
+    /// Which of [`LABELS`] it is.
+    key: &'static str,
+}
+
+fn label(name: &str) -> Option<Label<'_>> {
+    let Some(rest) = name.strip_prefix(NAMED) else {
+        let key = LABELS.into_iter().find(|label| *label == name)?;
+        return Some(Label { service: None, key });
+    };
+    // A name may have dots of its own.
+    let named = |key: &'static str| {
+        let service = rest.strip_suffix(key)?.strip_suffix('.')?;
+        Some(Label { service: Some(service), key })
+    };
+    LABELS.into_iter().skip(OF_CONTAINER).filter_map(named).min_by_key(|label| label.service)
 }
 
 /// Reads the labels of a container, or tells every mistake in them.
@@ -71,38 +128,121 @@ pub fn read(labels: &BTreeMap<String, String>) -> Result<Labels, Vec<String>> {
         .filter_map(|(name, value)| Some((name.strip_prefix(PREFIX)?, value.as_str())))
         .collect();
     let mut report = Report::default();
-    for (at, (name, _)) in ours.iter().enumerate() {
-        if !LABELS.contains(name) {
-            report.add(place(at), unknown(name));
-        }
-    }
-    let text = |name: &str| {
-        let at = ours.iter().position(|(label, _)| *label == name)?;
-        Some(At { value: ours.get(at)?.1.trim().to_owned(), place: place(at) })
-    };
-    let read = fill(&text, !ours.is_empty(), &mut report);
+    let read = fill(&ours, &mut report);
     let found = report.finish("", "").list().iter().map(|found| line(&ours, found)).collect();
     let found: Vec<String> = found;
     if found.is_empty() { Ok(read) } else { Err(found) }
 }
 
-fn fill(text: &dyn Fn(&str) -> Option<At<String>>, any: bool, report: &mut Report) -> Labels {
-    let listens = text("listen").map(|at| listens(&at, report));
+/// The values of the labels that there are, by service and key.
+type Values<'a> = BTreeMap<(Option<&'a str>, &'static str), At<String>>;
+
+fn fill(ours: &[(&str, &str)], report: &mut Report) -> Labels {
+    if ours.is_empty() {
+        return Labels::default();
+    }
+    let mut values = Values::new();
+    for (at, (name, value)) in ours.iter().enumerate() {
+        match label(name) {
+            None => report.add(place(at), unknown(name)),
+            Some(Label { service, key }) => {
+                let value = At { value: value.trim().to_owned(), place: place(at) };
+                values.insert((service, key), value);
+            }
+        }
+    }
+    let names: BTreeSet<&str> = values.keys().filter_map(|(service, _)| *service).collect();
+    let plain = |key: &'static str| values.get(&(None, key)).cloned();
+    let mut read = Labels {
+        any: true,
+        enable: value(plain("enable"), scalar::truth, report),
+        network: value(plain("network"), scalar::network_name, report),
+        several: !names.is_empty(),
+        services: Vec::new(),
+    };
+    if names.is_empty() {
+        let name = value(plain("service"), scalar::service_name, report);
+        read.services.push(Terms { name, ..terms(&plain, report) });
+    }
+    if !names.is_empty() {
+        refuse_plain(&mut values, report);
+    }
+    for name in names {
+        let text = |key: &'static str| values.get(&(Some(name), key)).cloned();
+        let first = values.iter().find(|((service, _), _)| *service == Some(name));
+        let at = first.map(|(_, at)| At { value: name.to_owned(), place: at.place });
+        let name = value(at, scalar::service_name, report);
+        read.services.push(Terms { name, ..terms(&text, report) });
+    }
+    read
+}
+
+/// Beside services with names nobody knows which of them a label without one is about.
+fn refuse_plain(values: &mut Values<'_>, report: &mut Report) {
+    for key in LABELS.into_iter().skip(OF_CONTAINER - 1) {
+        if let Some(At { place, .. }) = values.remove(&(None, key)) {
+            let mistake = Mistake::new("it does not say of which service");
+            let key = if key == "service" { String::new() } else { format!(".{key}") };
+            report.add(place, mistake.hint(format!("`{PREFIX}{NAMED}NAME{key}` does")));
+        }
+    }
+}
+
+/// What is said of one service.
+fn terms(text: &dyn Fn(&'static str) -> Option<At<String>>, report: &mut Report) -> Terms {
+    let auto = text("listen").is_some_and(|at| at.value == AUTO);
+    let listens = text("listen").filter(|_| !auto).map(|at| listens(&at, report));
+    let published = text("publish").map(|at| published(text, &at, report));
     let health = health(text, listens.as_ref(), report);
-    let mut labels = Labels { any, health, ..Labels::default() };
-    labels.listens = listens.map(|listens| listens.list.iter().map(|at| at.value).collect());
-    labels.enable = value(text("enable"), scalar::truth, report);
-    labels.service = value(text("service"), scalar::service_name, report);
-    labels.policy = value(text("policy"), scalar::policy, report);
-    labels.port = value(text("port"), address::port_number, report);
-    labels.weight = value(text("weight"), scalar::weight, report);
-    labels.network = value(text("network"), scalar::network_name, report);
-    labels.sources = text("sources").map(|at| {
-        let networks = elements(&at);
-        let networks = networks.elements().filter_map(|at| at.parse(report, scalar::network));
-        networks.map(|at| at.value).collect()
-    });
-    labels
+    let listens = listens.map(|listens| listens.list.iter().map(|at| at.value).collect());
+    let wanted = match (auto, listens, published) {
+        (true, ..) => Some(Wanted::Auto),
+        (false, Some(listens), _) => Some(Wanted::Listen(listens)),
+        (false, None, published) => published.map(Wanted::Publish),
+    };
+    Terms {
+        name: None,
+        wanted,
+        policy: value(text("policy"), scalar::policy, report),
+        affinity: value(text("affinity"), scalar::duration, report),
+        sources: text("sources").map(|at| {
+            let networks = elements(&at);
+            let networks = networks.elements().filter_map(|at| at.parse(report, scalar::network));
+            networks.map(|at| at.value).collect()
+        }),
+        health,
+        port: value(text("port"), address::port_number, report),
+        weight: value(text("weight"), scalar::weight, report),
+    }
+}
+
+/// What is published. It says where clients dial, and which ports of the container they get.
+fn published(
+    text: &dyn Fn(&'static str) -> Option<At<String>>,
+    at: &At<String>,
+    report: &mut Report,
+) -> Vec<Publish> {
+    for (other, what) in [("listen", "where clients dial"), ("port", "where the container serves")]
+    {
+        if text(other).is_some() {
+            let mistake = Mistake::new(format!("this label and `{other}` both say {what}"));
+            report.add(at.place, mistake.hint("remove one of them"));
+        }
+    }
+    let list: Vec<(String, Publish)> = elements(at)
+        .elements()
+        .filter_map(|element| {
+            let text = element.value.clone();
+            element.parse(report, publish).map(|at| (text, at.value))
+        })
+        .collect();
+    for (at_one, (text, one)) in list.iter().enumerate() {
+        if let Some((other, _)) = list.iter().take(at_one).find(|(_, other)| one.overlaps(other)) {
+            let message = format!("`{text}` publishes a port that `{other}` has");
+            report.add(at.place, Mistake::new(message));
+        }
+    }
+    list.into_iter().map(|(_, publish)| publish).collect()
 }
 
 /// A place that leads back to the label.
@@ -120,9 +260,16 @@ fn line(labels: &[(&str, &str)], found: &Diagnostic) -> String {
 
 fn unknown(name: &str) -> Mistake {
     let mistake = Mistake::new("there is no such label");
-    match nearest(name, LABELS) {
-        Some(near) => mistake.hint(format!("did you mean `{PREFIX}{near}`?")),
-        None => mistake.hint(format!("after `{PREFIX}` comes one of {}", list(&LABELS))),
+    let (scope, key) = match name.strip_prefix(NAMED) {
+        // The name has no dots in most cases.
+        Some(rest) => rest.split_once('.').unwrap_or((rest, "")),
+        None => ("", name),
+    };
+    let known = if scope.is_empty() { &LABELS[..] } else { LABELS.split_at(OF_CONTAINER).1 };
+    let scope = if scope.is_empty() { String::new() } else { format!("{NAMED}{scope}.") };
+    match nearest(key, known.iter().copied()) {
+        Some(near) => mistake.hint(format!("did you mean `{PREFIX}{scope}{near}`?")),
+        None => mistake.hint(format!("after `{PREFIX}{scope}` comes one of {}", list(known))),
     }
 }
 
@@ -134,11 +281,16 @@ fn value<V>(
     text?.parse(report, parser).map(|at| at.value)
 }
 
+/// One element of it. Labels may leave the address to the host.
+fn listen(text: &str) -> Result<Listen, Mistake> {
+    address::listen_at(text, listen_address)
+}
+
 /// What the service listens on: all of one protocol, and never nothing.
 fn listens(at: &At<String>, report: &mut Report) -> Listens {
     let elements = elements(at);
     let list: Vec<At<Listen>> =
-        elements.elements().filter_map(|at| at.parse(report, address::listen)).collect();
+        elements.elements().filter_map(|at| at.parse(report, listen)).collect();
     let mut protocols = list.iter().map(|at| at.value.protocol);
     if let Some(first) = protocols.next()
         && let Some(other) = protocols.find(|protocol| *protocol != first)
@@ -148,12 +300,21 @@ fn listens(at: &At<String>, report: &mut Report) -> Listens {
     }
     let overlap = list.iter().enumerate().find_map(|(at, one)| {
         let mut rest = list.iter().skip(at + 1);
-        rest.find(|other| one.value.overlaps(other.value)).map(|other| (one.value, other.value))
+        rest.find(|other| meet(one.value, other.value)).map(|other| (one.value, other.value))
     });
     if let Some((one, other)) = overlap {
         report.add(at.place, Mistake::new(format!("`{other}` overlaps `{one}`")));
     }
     Listens { list, complete: true }
+}
+
+/// Whether a packet could be meant for both.
+fn meet(one: Listen, other: Listen) -> bool {
+    let of_one = Listen { address: other.address, ..one };
+    one.address.is_ipv4() == other.address.is_ipv4()
+        && [one, other].iter().any(|listen| listen.address.is_unspecified())
+        && of_one.overlaps(other)
+        || one.overlaps(other)
 }
 
 /// The elements of a list whose values stand between commas.
@@ -163,13 +324,13 @@ fn elements(At { value, place }: &At<String>) -> List<String> {
 }
 
 fn health(
-    text: &dyn Fn(&str) -> Option<At<String>>,
+    text: &dyn Fn(&'static str) -> Option<At<String>>,
     listens: Option<&Listens>,
     report: &mut Report,
 ) -> Option<HealthCheck> {
     let first =
         LABELS.iter().filter(|label| label.starts_with("health.")).find_map(|label| text(label))?;
-    let field = |name: &str| -> Text { text(name).map_or(Field::Absent, Field::Given) };
+    let field = |name: &'static str| -> Text { text(name).map_or(Field::Absent, Field::Given) };
     let raw = RawHealth {
         tcp: field("health.tcp"),
         http: field("health.http"),
@@ -217,22 +378,72 @@ mod tests {
             "weir.health.http=/healthz",
             "weir.health.interval=500ms",
             "weir.health.rise=1",
+            "weir.affinity=3h",
             "app=web",
             "com.docker.compose.service=web",
         ]))
         .unwrap();
-        let listens: Vec<_> = read.listens.unwrap().iter().map(ToString::to_string).collect();
-        assert_eq!(listens, ["198.18.0.1:80/tcp", "[fd00:18::1]:80/tcp"]);
-        assert_eq!(read.sources.unwrap().len(), 2);
-        let health = read.health.unwrap();
+        let Labels { any, enable, network, services, several } = read;
+        assert!(!several);
+        assert_eq!((any, enable, network.as_deref()), (true, Some(true), Some("front")));
+        let [terms] = &services[..] else { panic!("{services:?}") };
+        assert_eq!(wanted(terms), "at 198.18.0.1:80/tcp [fd00:18::1]:80/tcp");
+        assert_eq!(terms.sources.as_ref().unwrap().len(), 2);
+        let health = terms.health.as_ref().unwrap();
         assert_eq!(health.probe, Probe::Http { path: "/healthz".to_owned() });
         let times = (health.interval, health.timeout, health.rise, health.fall);
         assert_eq!(times, (Duration::from_millis(500), Duration::from_millis(500), 1, 3));
-        assert_eq!((read.any, read.enable, read.port), (true, Some(true), Some(8080)));
-        assert_eq!(read.weight.map(Weight::get), Some(3));
-        assert_eq!(read.policy, Some(Policy::Maglev));
+        assert_eq!((terms.port, terms.affinity), (Some(8080), Some(Duration::from_hours(3))));
+        assert_eq!(terms.weight.map(Weight::get), Some(3));
+        assert_eq!(terms.policy, Some(Policy::Maglev));
+        assert_eq!(terms.name.as_ref().map(ServiceName::as_str), Some("web"));
+    }
+
+    /// Where a service is reached, in words.
+    fn wanted(terms: &Terms) -> String {
+        match &terms.wanted {
+            None => "not said".to_owned(),
+            Some(Wanted::Auto) => "auto".to_owned(),
+            Some(Wanted::Listen(list)) => {
+                let list: Vec<_> = list.iter().map(ToString::to_string).collect();
+                format!("at {}", list.join(" "))
+            }
+            Some(Wanted::Publish(list)) => {
+                let list: Vec<_> = list.iter().map(|one| one.container.to_string()).collect();
+                format!("ports {}", list.join(" "))
+            }
+        }
+    }
+
+    #[test]
+    fn one_container_has_several_services() {
+        let read = read(&labels(&[
+            "weir.enable=true",
+            "weir.network=front",
+            "weir.services.web.publish=8080:80, 443",
+            "weir.services.web.health.port=80",
+            "weir.services.web.health.http=/",
+            "weir.services.admin.listen=127.0.0.1:9000",
+            "weir.services.admin.port=9000",
+            "weir.services.a.b.listen=auto",
+            "weir.services.none.weight=0",
+        ]))
+        .unwrap();
+        let told = read.services.iter().map(|terms| {
+            let name = terms.name.as_ref().unwrap();
+            format!("{name} {} {:?}", wanted(terms), terms.port)
+        });
+        assert_eq!(
+            told.collect::<Vec<_>>(),
+            [
+                "a.b auto None",
+                "admin at 127.0.0.1:9000/tcp Some(9000)",
+                "none not said None",
+                "web ports 80 443 None",
+            ]
+        );
+        assert_eq!(read.services[3].health.as_ref().unwrap().port, Some(80));
         assert_eq!(read.network.as_deref(), Some("front"));
-        assert_eq!(read.service.as_ref().map(ServiceName::as_str), Some("web"));
     }
 
     #[test]
@@ -314,9 +525,73 @@ mod tests {
         ),
     ];
 
+    /// What several services, and published ports, add to them.
+    const MORE: &[(&[&str], &[&str])] = &[
+        (
+            &["weir.services.web.prot=80"],
+            &[
+                "label weir.services.web.prot: there is no such label (did you mean `weir.services.web.port`?)",
+            ],
+        ),
+        (
+            &["weir.services.Web.port=80"],
+            &[
+                "label weir.services.Web.port: `Web` is not a name for a service (1 to 63 of `a-z 0-9 - _ .`, beginning with a letter or digit)",
+            ],
+        ),
+        (
+            &["weir.services.web.port=80", "weir.listen=198.18.0.1:80", "weir.service=web"],
+            &[
+                "label weir.listen: it does not say of which service (`weir.services.NAME.listen` does)",
+                "label weir.service: it does not say of which service (`weir.services.NAME` does)",
+            ],
+        ),
+        (
+            &["weir.services.web.network=front"],
+            &[
+                "label weir.services.web.network: there is no such label (after `weir.services.web.` comes one of `listen`, `publish`, `port`, `weight`, `policy`, `affinity`, `sources`, `health.tcp`, `health.http`, `health.interval`, `health.timeout`, `health.rise`, `health.fall`, `health.port`, `health.all-down`)",
+            ],
+        ),
+        (
+            &["weir.publish=8080:80, 8080:81"],
+            &["label weir.publish: `8080:81` publishes a port that `8080:80` has"],
+        ),
+        (
+            &["weir.publish=8080:80,127.0.0.1:8081:80,[fd00::1]:8080:80,0.0.0.0:8080:80/udp"],
+            &["label weir.publish: `[fd00::1]:8080:80` publishes a port that `8080:80` has"],
+        ),
+        (
+            &["weir.publish=8080:80,nginx"],
+            &["label weir.publish: `nginx` is not a port; ports run from 1 to 65535"],
+        ),
+        (
+            &["weir.publish=80", "weir.listen=auto", "weir.port=80"],
+            &[
+                "label weir.publish: this label and `listen` both say where clients dial (remove one of them)",
+                "label weir.publish: this label and `port` both say where the container serves (remove one of them)",
+            ],
+        ),
+        (
+            &["weir.listen=0.0.0.0:80, 198.18.0.1:70-90"],
+            &["label weir.listen: `198.18.0.1:70-90/tcp` overlaps `0.0.0.0:80/tcp`"],
+        ),
+        (
+            &["weir.listen=auto, 198.18.0.1:80"],
+            &[
+                "label weir.listen: `auto` is not an IP address (names are not resolved; write the address)",
+            ],
+        ),
+        (
+            &["weir.affinity=true"],
+            &[
+                "label weir.affinity: `true` is not a duration (write whole numbers with `d`, `h`, `m`, `s` or `ms`, such as `1m30s`)",
+            ],
+        ),
+    ];
+
     #[test]
     fn every_mistake_names_its_label() {
-        for (words, expected) in MISTAKES {
+        for (words, expected) in MISTAKES.iter().chain(MORE) {
             assert_eq!(read(&labels(words)).unwrap_err(), *expected, "{words:?}");
         }
     }

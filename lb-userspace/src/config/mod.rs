@@ -10,6 +10,7 @@ mod decode;
 mod error;
 mod field;
 pub mod labels;
+mod publish;
 mod raw;
 mod render;
 mod scalar;

@@ -139,6 +139,11 @@ pub(super) struct RawDocker {
     pub(super) enable: Text,
     /// Absolute path of the engine's Unix socket. Default: `/var/run/docker.sock`.
     pub(super) socket: Text,
+    /// Ports of the host for containers that name none, `first-last`. Default: `49153-65535`.
+    pub(super) ports: Text,
+    /// Absolute path of the file that remembers who has which of them. Default: `ports.json` beside
+    /// the admin socket.
+    pub(super) state: Text,
 }
 
 /// Admin.

@@ -237,11 +237,19 @@ pub(super) fn interface(text: &str) -> Result<String, Mistake> {
 pub(super) fn socket_path(text: &str) -> Result<PathBuf, Mistake> {
     // sockaddr_un has 108 bytes, and the path ends with a zero.
     const BYTES_MAX: usize = 107;
+    let path = file_path(text)?;
+    if text.len() > BYTES_MAX {
+        return Err(Mistake::new(format!("path {} is longer than 107 bytes", shown(text))));
+    }
+    Ok(path)
+}
+
+/// The path of a file.
+pub(super) fn file_path(text: &str) -> Result<PathBuf, Mistake> {
     let mistake = |rule: &str| Mistake::new(format!("path {} {rule}", shown(text)));
     match text {
         path if !path.starts_with('/') => Err(mistake("is not absolute")),
         path if path.ends_with('/') => Err(mistake("is a directory")),
-        path if path.len() > BYTES_MAX => Err(mistake("is longer than 107 bytes")),
         path if path.contains(char::is_control) => Err(mistake("has control characters")),
         path => Ok(PathBuf::from(path)),
     }

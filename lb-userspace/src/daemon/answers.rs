@@ -23,9 +23,9 @@ use crate::{
         },
     },
     chain::one_line,
-    dataplane::{counters::Counters, flows::FlowEntry, signals::Reading},
+    dataplane::{counters::Counters, flows::FlowEntry},
     docker,
-    metrics::{self, BackendMetrics, MetricsInput, ServiceMetrics},
+    metrics::DockerMetrics,
     model::{Endpoint, Protocol, Service, ServiceName},
 };
 
@@ -61,7 +61,7 @@ impl Daemon {
         }
     }
 
-    fn counters(&self) -> anyhow::Result<Counters> {
+    pub(super) fn counters(&self) -> anyhow::Result<Counters> {
         let services = self.service_ids().into_values();
         let backends = self.observed.backends.keys().copied();
         Ok(self.dataplane.counters(services, backends)?)
@@ -121,6 +121,13 @@ impl Daemon {
         let withheld = |endpoint: &Endpoint| self.state.withheld(endpoint).map(|(_, why)| why);
         let age_s = since.elapsed().as_secs();
         Some(docker::report(socket, &view.link, age_s, discovered, withheld))
+    }
+
+    pub(super) fn docker_metrics(&self) -> Option<DockerMetrics> {
+        let Containers { view, follower, discovered, .. } = &self.containers;
+        let connected = matches!(view.link, docker::Link::Connected { .. });
+        let is_held = |endpoint: &Endpoint| self.state.withheld(endpoint).is_some();
+        Some(DockerMetrics::of(connected, follower.as_ref()?.counts(), discovered, is_held))
     }
 
     fn services(&self) -> anyhow::Result<Data> {
@@ -302,39 +309,6 @@ impl Daemon {
             }
         }
     }
-
-    fn metrics(&self) -> anyhow::Result<Data> {
-        let (counters, ids) = (self.counters()?, self.service_ids());
-        let is_up = |endpoint: &Endpoint| self.state.backend_state(endpoint) == BackendState::Up;
-        let service = |service: &Service| ServiceMetrics {
-            name: service.name.to_string(),
-            traffic: traffic(&counters.services, ids.get(&service.name).copied()),
-            backends_up: service.backends.iter().filter(|b| is_up(&b.endpoint)).count() as u64,
-            backends: service.backends.len() as u64,
-        };
-        let backend = |endpoint: Endpoint| {
-            let id = self.backend_id(&endpoint);
-            BackendMetrics {
-                backend: name(&endpoint),
-                traffic: traffic(&counters.backends, id),
-                reading: id.map_or_else(Reading::default, |id| counters.reading(id)),
-                up: is_up(&endpoint),
-            }
-        };
-        let input = MetricsInput {
-            services: self.state.config.services.iter().map(service).collect(),
-            backends: self.state.endpoints().into_iter().map(backend).collect(),
-            reasons: counters.reasons.clone(),
-            generation: self.state.generation,
-            reloads_ok: self.reloads_ok,
-            reloads_failed: self.reloads_failed,
-        };
-        Ok(Data::Metrics(metrics::render(&input)))
-    }
-}
-
-fn traffic(all: &BTreeMap<u32, Traffic>, id: Option<u32>) -> Traffic {
-    id.and_then(|id| all.get(&id).copied()).unwrap_or_default()
 }
 
 /// A report with a backend's traffic and nothing else.

@@ -144,7 +144,7 @@ impl Daemon {
     }
 
     /// The uplinks with their indices.
-    async fn uplinks(&self) -> anyhow::Result<Vec<(String, u32)>> {
+    pub(super) async fn uplinks(&self) -> anyhow::Result<Vec<(String, u32)>> {
         let names = match &self.state.config.interfaces {
             Interfaces::Named(names) => names.clone(),
             Interfaces::Auto => self.links.default_interfaces().await?,

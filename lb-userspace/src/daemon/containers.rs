@@ -6,10 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::Context as _;
 use lb_common::abi::backend::{Backend, backend_state};
 use tracing::{info, warn};
 
-use super::Daemon;
+use super::{Daemon, ports::Ports};
 use crate::{
     config::Loaded,
     docker::{self, Discovered, Finding, Follower, Inspected, Link, State, Verdict, View},
@@ -30,6 +31,8 @@ pub(super) struct Containers {
     /// Since when the link has been as it is.
     pub(super) since: Instant,
     pub(super) discovered: Discovered,
+    /// The host's part in published ports.
+    pub(super) ports: Ports,
 }
 
 /// Containers that run.
@@ -49,8 +52,8 @@ enum Cause {
 impl Containers {
     pub(super) fn new(given: Loaded, now: Instant) -> Self {
         let follower = given.docker.socket.as_deref().map(Follower::start);
-        let discovered = Discovered::default();
-        Self { given, follower, view: View::default(), since: now, discovered }
+        let (discovered, ports) = Default::default();
+        Self { given, follower, view: View::default(), since: now, discovered, ports }
     }
 
     /// Waits for another view; for ever where containers are not followed.
@@ -81,6 +84,15 @@ impl Containers {
         self.given = given;
     }
 
+    /// Reads who had which automatic port.
+    fn open_ports(&mut self) {
+        let (ports, result) = Ports::open(self.given.docker.state.as_deref());
+        self.ports = ports;
+        if let Err(error) = result {
+            warn!("{error:#}: automatic ports are chosen anew");
+        }
+    }
+
     /// Who has processes, and the addresses that lead to them; `None` if nobody has asked.
     fn alive(&self) -> Option<Alive> {
         if self.view.link == Link::Connecting {
@@ -109,7 +121,12 @@ impl Daemon {
         }
         self.containers.look(Instant::now());
         self.tell_link();
+        self.containers.open_ports();
+        if let Err(error) = self.look_at_addresses().await {
+            tracing::debug!("the uplinks' addresses: {error:#}");
+        }
         let discovered = self.discover();
+        self.keep_ports(&discovered);
         self.state.replace(self.merged(&discovered), discovered.backends.clone(), false);
         self.log_verdicts(&discovered);
         self.containers.discovered = discovered;
@@ -130,14 +147,57 @@ impl Daemon {
         }
         self.state.check_replacement(&given.config)?;
         self.containers.replace(given, Instant::now());
+        if !self.containers.ports.is_from(self.containers.given.docker.state.as_deref()) {
+            self.containers.open_ports();
+            self.look_at_addresses().await?;
+        }
         self.put_in_place(Cause::File).await?;
         info!(generation = self.state.generation, "configuration reloaded");
         Ok(true)
     }
 
     fn discover(&self) -> Discovered {
-        let Containers { given, view, .. } = &self.containers;
-        docker::services_of(&view.containers, &given.config, &given.docker)
+        let Containers { given, view, ports, .. } = &self.containers;
+        ports.with_host(|host| {
+            docker::services_of(&view.containers, &given.config, &given.docker, host)
+        })
+    }
+
+    /// Takes the addresses of the uplinks; says whether they are others than before.
+    pub(super) async fn look_at_addresses(&mut self) -> anyhow::Result<bool> {
+        if self.containers.follower.is_none() {
+            return Ok(false);
+        }
+        let uplinks = self.uplinks().await?.into_iter().map(|(name, _)| name).collect();
+        self.containers.ports.look(&uplinks)
+    }
+
+    /// Follows the addresses of the uplinks, which services may listen on.
+    pub(super) async fn addresses_changed(&mut self) {
+        let changed = self.look_at_addresses().await;
+        // A link that is missing is told by who attaches to it.
+        if changed.unwrap_or(false) {
+            let result = self.put_in_place(Cause::Containers).await;
+            self.tell("containers", result);
+        }
+    }
+
+    /// Tries ports again that somebody had.
+    pub(super) async fn try_ports_again(&mut self) {
+        let misses = |finding: &Finding| match &finding.verdict {
+            Verdict::Refused(why) => why.iter().any(docker::Refusal::may_pass),
+            Verdict::Ignored(_) | Verdict::Still(_) | Verdict::Published { .. } => false,
+        };
+        if self.containers.discovered.containers.iter().any(misses) {
+            let result = self.put_in_place(Cause::Containers).await;
+            self.tell("containers", result);
+        }
+    }
+
+    /// Keeps the ports that are needed and remembers who has which.
+    fn keep_ports(&mut self, discovered: &Discovered) {
+        let result = self.containers.ports.keep(&discovered.held, &discovered.leases);
+        self.tell("ports", result.context("automatic ports may change when weir restarts"));
     }
 
     fn merged(&self, discovered: &Discovered) -> Config {
@@ -149,6 +209,7 @@ impl Daemon {
     /// known and the program is where its replies arrive.
     async fn put_in_place(&mut self, cause: Cause) -> anyhow::Result<()> {
         let discovered = self.discover();
+        self.keep_ports(&discovered);
         self.log_verdicts(&discovered);
         let config = self.merged(&discovered);
         let old = std::mem::replace(&mut self.containers.discovered, discovered);

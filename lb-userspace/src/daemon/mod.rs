@@ -9,6 +9,8 @@ mod containers;
 mod explain;
 mod hook;
 mod host_clients;
+mod numbers;
+pub mod ports;
 mod state;
 
 use std::{
@@ -225,7 +227,10 @@ impl Daemon {
                     drop(answer.send(self.answer(request).await));
                 }
                 Some((endpoint, result)) = inputs.probes.recv() => self.probed(endpoint, result),
-                Some(()) = inputs.links.recv() => self.links_changed().await,
+                Some(()) = inputs.links.recv() => {
+                    self.addresses_changed().await;
+                    self.links_changed().await;
+                }
                 () = self.containers.changed() => self.containers_changed().await,
                 _ = tick.tick() => self.tick().await,
             }
@@ -280,6 +285,7 @@ impl Daemon {
         if self.ticks.is_multiple_of(SWEEP_TICKS) {
             let result = self.sweep();
             self.tell("sweep", result);
+            self.try_ports_again().await;
         }
         let result = self.follow_load();
         self.tell("load", result);

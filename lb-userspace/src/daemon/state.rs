@@ -203,13 +203,16 @@ impl State {
     pub(super) fn withheld(&self, endpoint: &Endpoint) -> Option<(BackendState, String)> {
         let provided = self.provided.get(endpoint)?;
         let way = self.ways.get(&endpoint.address);
-        let lost = way.is_none_or(|way| way.unresolved);
+        let by_stack = |way: &Resolved| way.way == way::STACK && way.veth.is_none();
+        let lost = way.is_none_or(|way| way.unresolved || by_stack(way));
         match provided.held {
             Some(held @ Held::Stopping) => Some((BackendState::Drained, held.to_string())),
             Some(held) => Some((BackendState::Down, held.to_string())),
             None if lost => {
                 let why = way.map_or("not looked for yet", |way| way.why.as_str());
-                Some((BackendState::Down, format!("the way to it is not known: {why}")))
+                let hint = provided.network.hint().map(|hint| format!("; {hint}"));
+                let hint = hint.unwrap_or_default();
+                Some((BackendState::Down, format!("the way to it is not known: {why}{hint}")))
             }
             None if self.unproven.contains(endpoint) => {
                 let why = self.health.get(endpoint).map_or_else(String::new, HealthState::why);
@@ -381,6 +384,7 @@ impl State {
 mod tests {
     use super::*;
     use crate::config;
+    use crate::docker::NetworkKind;
 
     const FILE: &str = "services:
   - name: web
@@ -399,8 +403,8 @@ mod tests {
 
     /// The second backend is a container.
     fn provided(start: &str, held: Option<Held>) -> BTreeMap<Endpoint, Provided> {
-        let provided =
-            Provided { container: "web-1".to_owned(), incarnation: start.to_owned(), held };
+        let (container, incarnation) = ("web-1".to_owned(), start.to_owned());
+        let provided = Provided { container, incarnation, held, network: NetworkKind::Bridge };
         [(endpoint(3), provided)].into()
     }
 
@@ -437,6 +441,13 @@ mod tests {
         state.set_ways(way.into());
         let why = "web-1: the way to it is not known: veth7";
         assert_eq!(told(&state), (BackendState::Down, why.to_owned()));
+        let mut macvlan = provided("1", None);
+        for provided in macvlan.values_mut() {
+            provided.network = NetworkKind::Macvlan;
+        }
+        state.replace(config(), macvlan, false);
+        let (_, why) = told(&state);
+        assert!(why.contains("known: veth7; its network is a macvlan, which"), "{why}");
         known(&mut state);
         assert_eq!(told(&state), (BackendState::Up, "not probed yet".to_owned()));
         assert!(!state.has_unresolved());

@@ -2,125 +2,232 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use super::{candidate::Candidate, verdict::Refusal};
-use crate::model::{Config, Endpoint, Listen, Policy, PortRange, Protocol, Service, ServiceName};
+use super::{
+    candidate::{Candidate, Membership},
+    published::{self, Door, PortKey},
+    verdict::Refusal,
+};
+use crate::{
+    config::labels::{Terms, Wanted},
+    model::{Config, HostPorts, Listen, Policy, PortRange, Protocol, Service, ServiceName, Weight},
+};
 
-/// The services that the labels of the candidates make, without backends, in the order of their
-/// oldest container. Where containers differ, the one that was made last decides: a rolling
-/// replacement ends with what the new containers say. A service that listens nowhere is missing.
-pub(super) fn services(candidates: &[Candidate<'_>], config: &Config) -> Vec<Service> {
+/// A service that labels make, before the host has given it its ports.
+#[derive(Debug)]
+pub(super) struct Draft {
+    /// The service without backends; its listen addresses are those of the labels, in which an
+    /// unspecified one stands for all, and an automatic port is any.
+    pub(super) service: Service,
+    /// The service that labels name: it may publish several ports, and then is several.
+    pub(super) of: ServiceName,
+    /// The port of its containers; 0 where they differ or keep the one that was dialled.
+    pub(super) port: u16,
+    /// Where it is dialled.
+    pub(super) doors: Vec<Door>,
+}
+
+impl Draft {
+    /// All its listen addresses have one protocol.
+    pub(super) fn protocol(&self) -> Protocol {
+        self.service.listens.first().map_or(Protocol::Tcp, |listen| listen.protocol)
+    }
+}
+
+/// What labels make of the containers.
+#[derive(Debug, Default)]
+pub(super) struct Drafts {
+    /// Services, in the order of their oldest container.
+    pub(super) services: Vec<Draft>,
+    /// The parts of the containers in them, by container.
+    pub(super) memberships: BTreeMap<usize, Vec<Membership>>,
+    /// What stands against a container.
+    pub(super) refusals: BTreeMap<usize, Vec<Refusal>>,
+}
+
+/// A container of a service, with its place among the candidates.
+type Member<'a> = (usize, &'a Candidate<'a>, &'a Terms);
+
+/// The services that the labels of the candidates make. Where containers differ, the one that was
+/// made last decides: a rolling replacement ends with what the new containers say. A service that
+/// listens nowhere is missing.
+pub(super) fn services(candidates: &[Candidate<'_>], config: &Config) -> Drafts {
     let in_file: BTreeSet<&ServiceName> =
         config.services.iter().map(|service| &service.name).collect();
+    let mut drafts = Drafts::default();
     let mut order: Vec<&ServiceName> = Vec::new();
-    let mut members: BTreeMap<&ServiceName, Vec<&Candidate<'_>>> = BTreeMap::new();
-    for candidate in candidates {
-        let Some(name) = candidate.named.as_ref().filter(|name| !in_file.contains(name)) else {
-            continue;
-        };
-        if !members.contains_key(name) {
-            order.push(name);
+    let mut members: BTreeMap<&ServiceName, Vec<Member<'_>>> = BTreeMap::new();
+    for (at, candidate) in candidates.iter().enumerate() {
+        for (name, terms) in candidate.named.iter().zip(&candidate.labels.services) {
+            if in_file.contains(name) {
+                let membership = membership(name, terms.port, candidate, terms);
+                drafts.memberships.entry(at).or_default().push(membership);
+                continue;
+            }
+            if !members.contains_key(name) {
+                order.push(name);
+            }
+            members.entry(name).or_default().push((at, candidate, terms));
         }
-        members.entry(name).or_default().push(candidate);
     }
-    let define = |name: &&ServiceName| define(name, members.get(*name)?);
-    order.iter().filter_map(define).collect()
+    for name in order {
+        if let Some(members) = members.get(name) {
+            define(name, members, &in_file, &mut drafts);
+        }
+    }
+    drafts
 }
 
-fn define(name: &ServiceName, members: &[&Candidate<'_>]) -> Option<Service> {
-    let newest_first = || members.iter().rev().map(|member| &member.labels);
-    Some(Service {
+fn membership(
+    service: &ServiceName,
+    port: Option<u16>,
+    candidate: &Candidate<'_>,
+    terms: &Terms,
+) -> Membership {
+    Membership {
+        service: service.clone(),
+        port,
+        network: candidate.labels.network.clone(),
+        weight: terms.weight.unwrap_or(Weight::DEFAULT),
+    }
+}
+
+fn define(
+    name: &ServiceName,
+    members: &[Member<'_>],
+    in_file: &BTreeSet<&ServiceName>,
+    drafts: &mut Drafts,
+) {
+    let newest_first = || members.iter().rev();
+    let says = newest_first().find(|(_, _, terms)| terms.wanted.is_some());
+    let ports = match says {
+        Some((_, _, Terms { wanted: Some(Wanted::Listen(listens)), .. })) => {
+            let doors = listens.iter().map(|listen| Door::of_listen(*listen)).collect();
+            let service = service(name, listens.clone(), members);
+            drafts.services.push(Draft { service, of: name.clone(), port: 0, doors });
+            for (at, candidate, terms) in members {
+                let membership = membership(name, terms.port, candidate, terms);
+                drafts.memberships.entry(*at).or_default().push(membership);
+            }
+            return;
+        }
+        Some((_, candidate, terms)) => published::ports(candidate.container, terms),
+        None => union(members),
+    };
+    let refusal = match says {
+        Some((_, _, Terms { wanted: Some(Wanted::Auto), .. })) => Refusal::NothingExposed,
+        Some(_) | None => Refusal::NoListen,
+    };
+    if ports.is_empty() {
+        for (at, _, _) in members {
+            drafts.refusals.entry(*at).or_default().push(refusal(name.clone()));
+        }
+    }
+    publish(name, &ports, members, in_file, drafts);
+}
+
+/// What all containers of a service were created with: each port of the host leads to all of them.
+fn union(members: &[Member<'_>]) -> BTreeMap<PortKey, Vec<Door>> {
+    let mut union: BTreeMap<PortKey, Vec<Door>> = BTreeMap::new();
+    for (_, candidate, terms) in members {
+        for (key, doors) in published::ports(candidate.container, terms) {
+            let known = union.entry(key).or_default();
+            let new = doors.into_iter().filter(|door| !known.contains(door));
+            known.extend(new.collect::<Vec<_>>());
+        }
+    }
+    union
+}
+
+/// A service for each port: its backends serve there. One port is the service that is named,
+/// several have the port in their names.
+fn publish(
+    name: &ServiceName,
+    ports: &BTreeMap<PortKey, Vec<Door>>,
+    members: &[Member<'_>],
+    in_file: &BTreeSet<&ServiceName>,
+    drafts: &mut Drafts,
+) {
+    let own: Vec<BTreeMap<PortKey, Vec<Door>>> = members
+        .iter()
+        .map(|(_, candidate, terms)| published::ports(candidate.container, terms))
+        .collect();
+    for (key, doors) in ports {
+        let (protocol, port) = *key;
+        let joins = |own: &BTreeMap<PortKey, Vec<Door>>| own.is_empty() || own.contains_key(key);
+        let joined = members.iter().zip(&own).filter(|(_, own)| joins(own));
+        match derived(name, *key, ports.len() == 1, in_file) {
+            Err(refusal) => joined.for_each(|((at, ..), _)| {
+                drafts.refusals.entry(*at).or_default().push(refusal.clone());
+            }),
+            Ok(derived) => {
+                joined.for_each(|((at, candidate, terms), _)| {
+                    let port = Some(port).filter(|port| *port != 0);
+                    let membership = membership(&derived, port, candidate, terms);
+                    drafts.memberships.entry(*at).or_default().push(membership);
+                });
+                let listens = doors.iter().flat_map(|door| nominal(door, protocol)).collect();
+                let service = service(&derived, listens, members);
+                let (of, doors) = (name.clone(), doors.clone());
+                drafts.services.push(Draft { service, of, port, doors });
+            }
+        }
+    }
+    for ((at, ..), own) in members.iter().zip(own) {
+        if !own.is_empty() && !ports.is_empty() && !ports.keys().any(|key| own.contains_key(key)) {
+            drafts.refusals.entry(*at).or_default().push(Refusal::OtherPorts(name.clone()));
+        }
+    }
+}
+
+/// The service of one port: the one that is named, or `NAME.80`, `NAME.53-udp`, and `NAME.range` for
+/// the ports that keep their numbers.
+fn derived(
+    name: &ServiceName,
+    (protocol, port): PortKey,
+    only: bool,
+    in_file: &BTreeSet<&ServiceName>,
+) -> Result<ServiceName, Refusal> {
+    if only {
+        return Ok(name.clone());
+    }
+    let port = if port == 0 { "range".to_owned() } else { port.to_string() };
+    let text = match protocol {
+        Protocol::Tcp => format!("{name}.{port}"),
+        Protocol::Udp => format!("{name}.{port}-udp"),
+    };
+    let service = ServiceName::new(&text).ok_or(Refusal::Name(text))?;
+    if in_file.contains(&service) {
+        return Err(Refusal::FileDecides { service, label: "weir.publish".to_owned() });
+    }
+    Ok(service)
+}
+
+/// What a door listens on before the host is asked.
+fn nominal(door: &Door, protocol: Protocol) -> Vec<Listen> {
+    let all = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
+    let addresses = door.address.map_or_else(|| all.to_vec(), |address| vec![address]);
+    // An automatic port is one port, whichever.
+    let any = PortRange::new(1, 1);
+    let ports = match door.ports {
+        HostPorts::Fixed(ports) => Some(ports),
+        HostPorts::Within(_) | HostPorts::Auto => any,
+    };
+    let listen = |address| Some(Listen { address, ports: ports?, protocol });
+    addresses.into_iter().filter_map(listen).collect()
+}
+
+fn service(name: &ServiceName, listens: Vec<Listen>, members: &[Member<'_>]) -> Service {
+    let newest_first = || members.iter().rev().map(|(_, _, terms)| terms);
+    Service {
         name: name.clone(),
-        listens: newest_first().find_map(|labels| labels.listens.clone())?,
-        policy: newest_first().find_map(|labels| labels.policy).unwrap_or(Policy::Adaptive),
+        listens,
+        policy: newest_first().find_map(|terms| terms.policy).unwrap_or(Policy::Adaptive),
         backends: Vec::new(),
-        health: newest_first().find_map(|labels| labels.health.clone()),
-        affinity: None,
-        sources: newest_first().find_map(|labels| labels.sources.clone()).unwrap_or_default(),
-    })
-}
-
-/// Splits the services into those that get what they want and the reasons of the others: the file
-/// first, then whoever has the oldest container.
-pub(super) fn admit(
-    wanted: Vec<Service>,
-    config: &Config,
-) -> (Vec<Service>, BTreeMap<ServiceName, Refusal>) {
-    let mut taken = Taken::of(&config.services);
-    let statics: Vec<Endpoint> =
-        config.services.iter().flat_map(|service| &service.backends).map(|b| b.endpoint).collect();
-    let (mut admitted, mut refused) = (Vec::new(), BTreeMap::new());
-    for service in wanted {
-        let room = config.services.len() + admitted.len() < to_usize(config.limits.services);
-        let obstacle = obstacle(&service, &taken, &statics);
-        let full = Refusal::NoRoom { what: "services", limit: config.limits.services };
-        if let Some(refusal) = obstacle.or((!room).then_some(full)) {
-            refused.insert(service.name, refusal);
-        } else {
-            taken.add(&service);
-            admitted.push(service);
-        }
-    }
-    (admitted, refused)
-}
-
-pub(super) fn to_usize(limit: u32) -> usize {
-    usize::try_from(limit).unwrap_or(usize::MAX)
-}
-
-fn obstacle(service: &Service, taken: &Taken, statics: &[Endpoint]) -> Option<Refusal> {
-    service.listens.iter().find_map(|listen| {
-        let (listen, service) = (*listen, service.name.clone());
-        if let Some((_, holder)) = taken.by(listen) {
-            return Some(Refusal::Taken { service, listen, holder: holder.clone() });
-        }
-        let endpoint = *statics.iter().find(|endpoint| covers(listen, **endpoint))?;
-        Some(Refusal::ListenIsBackend { service, listen, endpoint })
-    })
-}
-
-fn covers(listen: Listen, endpoint: Endpoint) -> bool {
-    let Endpoint { address, port, protocol } = endpoint;
-    let of_it = (listen.address, listen.protocol) == (address, protocol);
-    // A backend without a port is asked on many.
-    of_it && (port == 0 || (listen.ports.first()..=listen.ports.last()).contains(&port))
-}
-
-/// What is listened on, by VIP, protocol and first port; no two of them overlap.
-#[derive(Debug, Default)]
-pub(super) struct Taken(BTreeMap<(IpAddr, Protocol, u16), (Listen, ServiceName)>);
-
-impl Taken {
-    /// What the services listen on.
-    pub(super) fn of<'a>(services: impl IntoIterator<Item = &'a Service>) -> Self {
-        let mut taken = Self::default();
-        for service in services {
-            taken.add(service);
-        }
-        taken
-    }
-
-    fn add(&mut self, service: &Service) {
-        for listen in &service.listens {
-            let Listen { address, ports, protocol } = *listen;
-            self.0.insert((address, protocol, ports.first()), (*listen, service.name.clone()));
-        }
-    }
-
-    /// Who listens on one of these ports.
-    fn by(&self, listen: Listen) -> Option<&(Listen, ServiceName)> {
-        let Listen { address, ports, protocol } = listen;
-        let key = |port| (address, protocol, port);
-        let (_, near) = self.0.range(key(0)..=key(ports.last())).next_back()?;
-        near.0.ports.overlaps(ports).then_some(near)
-    }
-
-    /// Who listens where a backend serves.
-    pub(super) fn at(&self, endpoint: Endpoint) -> Option<&(Listen, ServiceName)> {
-        let Endpoint { address, port, protocol } = endpoint;
-        let (first, last) = if port == 0 { (1, u16::MAX) } else { (port, port) };
-        self.by(Listen { address, ports: PortRange::new(first, last)?, protocol })
+        health: newest_first().find_map(|terms| terms.health.clone()),
+        affinity: newest_first().find_map(|terms| terms.affinity),
+        sources: newest_first().find_map(|terms| terms.sources.clone()).unwrap_or_default(),
     }
 }

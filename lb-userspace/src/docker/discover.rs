@@ -1,16 +1,26 @@
 //! From containers to services: what is published, what is not, and why. No I/O.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use super::{
+    admit::{self, Taken},
     candidate::{self, Candidate, Membership},
-    define::{self, Taken},
-    inspected::{DockerHealth, Inspected, State},
+    define::{self, Drafts},
+    inspected::{Addresses, DockerHealth, Inspected, NetworkKind, State},
+    leases::Leases,
     reach::{self, ById},
+    resolve::{self, Families, Host, Resolved},
     verdict::{Held, Refusal, Verdict},
 };
-use crate::model::{
-    BackendSpec, Config, Docker, Endpoint, HealthCheck, Protocol, Service, ServiceName, Weight,
+use crate::{
+    config::labels::{Terms, Wanted},
+    model::{
+        BackendSpec, Config, Docker, Endpoint, HealthCheck, Listen, Protocol, Service, ServiceName,
+        Weight,
+    },
 };
 
 /// What the containers make of a configuration.
@@ -23,6 +33,10 @@ pub struct Discovered {
     pub backends: BTreeMap<Endpoint, Provided>,
     /// Every container, by name.
     pub containers: Vec<Finding>,
+    /// The ports of the host that are taken for services.
+    pub held: BTreeSet<Listen>,
+    /// Who has which automatic port.
+    pub leases: Leases,
 }
 
 /// A container as a backend.
@@ -34,6 +48,8 @@ pub struct Provided {
     pub incarnation: String,
     /// Why it gets no new flows.
     pub held: Option<Held>,
+    /// What its network is.
+    pub network: NetworkKind,
 }
 
 /// What became of a container.
@@ -49,7 +65,12 @@ pub struct Finding {
 
 /// The services that a configuration and the containers of the host make together.
 #[must_use]
-pub fn services_of(containers: &[Inspected], config: &Config, docker: &Docker) -> Discovered {
+pub fn services_of(
+    containers: &[Inspected],
+    config: &Config,
+    docker: &Docker,
+    host: &Host<'_>,
+) -> Discovered {
     let mut sorted: Vec<&Inspected> = containers.iter().collect();
     sorted.sort_by_key(|container| (&container.created, &container.id));
     let by_id: ById<'_> = sorted.iter().map(|one| (one.id.as_str(), *one)).collect();
@@ -60,12 +81,16 @@ pub fn services_of(containers: &[Inspected], config: &Config, docker: &Docker) -
             Err(verdict) => drop(verdicts.insert(container.id.as_str(), verdict)),
         }
     }
-    let defined = define::services(&candidates, config);
-    let known = config.services.iter().chain(&defined).map(|one| (one.name.clone(), one.clone()));
-    let known: BTreeMap<ServiceName, Service> = known.collect();
+    let Drafts { services: drafts, mut memberships, mut refusals } =
+        define::services(&candidates, config);
+    let known = config.services.iter().chain(drafts.iter().map(|draft| &draft.service));
+    let known: BTreeMap<&ServiceName, &Service> = known.map(|one| (&one.name, one)).collect();
     let mut reached = Vec::new();
-    for candidate in &candidates {
-        match reach_all(candidate, &known, config, &by_id) {
+    for (at, candidate) in candidates.iter().enumerate() {
+        let mut refusals = refusals.remove(&at).unwrap_or_default();
+        refusals.extend(overruled(candidate, config));
+        let own = memberships.remove(&at).unwrap_or_default();
+        match reach_all(candidate, &candidate.memberships(own), &known, refusals, &by_id) {
             Ok(places) => reached.push((candidate, places)),
             Err(refusals) => {
                 verdicts.insert(&candidate.container.id, Verdict::Refused(refusals));
@@ -73,29 +98,46 @@ pub fn services_of(containers: &[Inspected], config: &Config, docker: &Docker) -
         }
     }
     // A service that nobody can serve takes no address from others.
-    let served: BTreeSet<&ServiceName> =
-        reached.iter().flat_map(|(_, places)| places).map(|(service, _)| service).collect();
-    let wanted = defined.into_iter().filter(|service| served.contains(&service.name)).collect();
-    let (admitted, refused) = define::admit(wanted, config);
+    let families = families(&reached);
+    let served = drafts.into_iter().filter_map(|draft| {
+        let families = families.get(&draft.service.name)?;
+        Some((draft, *families))
+    });
+    let Resolved { services, mut refused, held, leases } =
+        resolve::resolve(served.collect(), config, docker.ports, host);
+    let (admitted, more) = admit::admit(services, config);
+    refused.extend(more);
     let mut published = Published::new(config, admitted);
     for (candidate, places) in reached {
         let verdict = published.add(candidate, places, &refused);
         verdicts.insert(&candidate.container.id, verdict);
     }
-    published.finish(&sorted, verdicts)
+    Discovered { held, leases, ..published.finish(&sorted, verdicts) }
 }
 
-type Places = Vec<(ServiceName, Endpoint)>;
+/// The families in which the services are served.
+fn families(reached: &[(&Candidate<'_>, Places)]) -> BTreeMap<ServiceName, Families> {
+    let mut families: BTreeMap<ServiceName, Families> = BTreeMap::new();
+    for (service, endpoint, _) in reached.iter().flat_map(|(_, places)| places) {
+        let [v4, v6] = families.entry(service.clone()).or_default();
+        *v4 |= endpoint.address.is_ipv4();
+        *v6 |= endpoint.address.is_ipv6();
+    }
+    families
+}
+
+type Places = Vec<(ServiceName, Endpoint, Weight)>;
 
 /// The backends that a container is, or everything that stands against it.
 fn reach_all(
     candidate: &Candidate<'_>,
-    known: &BTreeMap<ServiceName, Service>,
-    config: &Config,
+    memberships: &[Membership],
+    known: &BTreeMap<&ServiceName, &Service>,
+    refusals: Vec<Refusal>,
     by_id: &ById<'_>,
 ) -> Result<Places, Vec<Refusal>> {
-    let (mut places, mut refusals) = (Vec::new(), overruled(candidate, config));
-    for membership in &candidate.memberships {
+    let (mut places, mut refusals) = (Vec::new(), refusals);
+    for membership in memberships {
         match reach_one(candidate, membership, known, by_id) {
             Ok(found) => places.extend(found),
             Err(refusal) if refusals.contains(&refusal) => {}
@@ -108,10 +150,10 @@ fn reach_all(
 fn reach_one(
     candidate: &Candidate<'_>,
     membership: &Membership,
-    known: &BTreeMap<ServiceName, Service>,
+    known: &BTreeMap<&ServiceName, &Service>,
     by_id: &ById<'_>,
 ) -> Result<Places, Refusal> {
-    let Membership { service: name, port, network } = membership;
+    let Membership { service: name, port, network, weight } = membership;
     let service = known.get(name).ok_or_else(|| Refusal::NoListen(name.clone()))?;
     let addresses = reach::addresses(candidate.container, network.as_deref(), by_id)?;
     let port = reach::port(candidate.container, *port, &service.listens)?;
@@ -121,27 +163,42 @@ fn reach_one(
     {
         return Err(Refusal::NoProbePort(name.clone()));
     }
-    Ok(endpoints.into_iter().map(|endpoint| (name.clone(), endpoint)).collect())
+    Ok(endpoints.into_iter().map(|endpoint| (name.clone(), endpoint, *weight)).collect())
 }
 
-/// Labels that say of a service of the file what the file says.
+/// Labels that say of a service of the file what the file says. Without names they are about the
+/// service that they name, or else about the one that chose the container.
 fn overruled(candidate: &Candidate<'_>, config: &Config) -> Vec<Refusal> {
-    let Candidate { labels, named, memberships, .. } = candidate;
-    let in_file = |name: &ServiceName| config.services.iter().any(|one| one.name == *name);
-    // They are about the service that the labels name, or else about the one that chose it.
-    let about = named.as_ref().or_else(|| memberships.first().map(|first| &first.service));
-    let Some(service) = about.filter(|service| in_file(service)) else { return Vec::new() };
-    let given = [
-        ("weir.listen", labels.listens.is_some()),
-        ("weir.policy", labels.policy.is_some()),
-        ("weir.sources", labels.sources.is_some()),
-        ("weir.health", labels.health.is_some()),
-    ];
-    given
-        .into_iter()
-        .filter(|(_, given)| *given)
-        .map(|(label, _)| Refusal::FileDecides { service: service.clone(), label })
-        .collect()
+    let mut refusals = Vec::new();
+    for (service, terms) in candidate.about() {
+        if !config.services.iter().any(|known| known.name == *service) {
+            continue;
+        }
+        let scope = if candidate.labels.several {
+            format!("weir.services.{service}.")
+        } else {
+            "weir.".to_owned()
+        };
+        let said = said(terms).into_iter().filter(|(_, given)| *given);
+        refusals.extend(said.map(|(label, _)| Refusal::FileDecides {
+            service: service.clone(),
+            label: format!("{scope}{label}"),
+        }));
+    }
+    refusals
+}
+
+/// What labels say of a service, and not of the container in it.
+fn said(terms: &Terms) -> [(&'static str, bool); 6] {
+    let published = matches!(terms.wanted, Some(Wanted::Publish(_)));
+    [
+        ("listen", terms.wanted.is_some() && !published),
+        ("publish", published),
+        ("policy", terms.policy.is_some()),
+        ("affinity", terms.affinity.is_some()),
+        ("sources", terms.sources.is_some()),
+        ("health.*", terms.health.is_some()),
+    ]
 }
 
 /// What is published so far.
@@ -180,14 +237,17 @@ impl Published {
         refused: &BTreeMap<ServiceName, Refusal>,
     ) -> Verdict {
         let mut refusals: Vec<Refusal> = Vec::new();
-        for (service, endpoint) in &places {
+        for (service, endpoint, _) in &places {
             let refusal = refused.get(service).cloned();
             let refusal = refusal.or_else(|| self.obstacle(service, *endpoint));
             refusals.extend(refusal.filter(|refusal| !refusals.contains(refusal)));
         }
-        let fresh: BTreeSet<&Endpoint> =
-            places.iter().map(|(_, end)| end).filter(|end| !self.endpoints.contains(end)).collect();
-        if self.endpoints.len() + fresh.len() > define::to_usize(self.limit) {
+        let fresh: BTreeSet<&Endpoint> = places
+            .iter()
+            .map(|(_, end, _)| end)
+            .filter(|end| !self.endpoints.contains(end))
+            .collect();
+        if self.endpoints.len() + fresh.len() > admit::to_usize(self.limit) {
             refusals.push(Refusal::NoRoom { what: "backends", limit: self.limit });
         }
         if !refusals.is_empty() {
@@ -195,17 +255,19 @@ impl Published {
         }
         let container = candidate.container;
         let held = held(container);
-        let weight = candidate.labels.weight.unwrap_or(Weight::DEFAULT);
-        for (service, endpoint) in &places {
+        for (service, endpoint, weight) in &places {
             let at = self.index.get(service).and_then(|at| self.services.get_mut(*at));
             if let Some(service) = at {
-                service.backends.push(BackendSpec { endpoint: *endpoint, weight });
+                service.backends.push(BackendSpec { endpoint: *endpoint, weight: *weight });
             }
             self.endpoints.insert(*endpoint);
             let incarnation = container.incarnation();
-            let provided = Provided { container: container.name.clone(), incarnation, held };
+            let network = network_at(container, endpoint.address);
+            let name = container.name.clone();
+            let provided = Provided { container: name, incarnation, held, network };
             self.backends.insert(*endpoint, provided);
         }
+        let places = places.into_iter().map(|(service, endpoint, _)| (service, endpoint)).collect();
         Verdict::Published { places, held }
     }
 
@@ -244,8 +306,17 @@ impl Published {
             })
             .collect();
         containers.sort_by(|one, other| one.name.cmp(&other.name));
-        Discovered { services: self.services, backends: self.backends, containers }
+        let (services, backends) = (self.services, self.backends);
+        Discovered { services, backends, containers, ..Discovered::default() }
     }
+}
+
+/// What the network is in which a container has an address.
+fn network_at(container: &Inspected, address: IpAddr) -> NetworkKind {
+    let has = |one: &&Addresses| {
+        one.v4.map(IpAddr::from) == Some(address) || one.v6.map(IpAddr::from) == Some(address)
+    };
+    container.networks.values().find(has).map_or(NetworkKind::default(), |one| one.kind)
 }
 
 /// Why a container that is reached gets no new flows.

@@ -1,28 +1,37 @@
 //! Questions to the engine over its socket.
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use bollard::{
     API_DEFAULT_VERSION, ClientVersion, Docker,
     errors::Error as ApiError,
-    models::EventMessage,
+    models::{EventMessage, NetworkInspect},
     query_parameters::{EventsOptionsBuilder, ListContainersOptionsBuilder},
 };
 use futures_util::Stream;
 use tokio::net::UnixStream;
 
-use super::{inspected::Inspected, read};
+use super::{
+    inspected::{Inspected, NetworkKind},
+    read,
+};
 
 /// How long an answer may take, in seconds.
 const ANSWER_SECONDS: u64 = 10;
 /// The oldest interface that tells of health checks.
 const API_MIN: ClientVersion = ClientVersion { major_version: 1, minor_version: 24 };
 const GONE: u16 = 404;
+/// The bridge by which containers of overlay networks reach everybody else, and are reached.
+const OVERLAY_BRIDGE: &str = "docker_gwbridge";
+/// The overlay network of Swarm's own balancer.
+const INGRESS: &str = "ingress";
 
 /// Why the engine does not answer.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +83,8 @@ pub enum EngineError {
 pub(super) struct Engine {
     path: PathBuf,
     api: Docker,
+    /// What the networks are, by id.
+    kinds: Mutex<BTreeMap<String, NetworkKind>>,
 }
 
 impl Engine {
@@ -91,7 +102,7 @@ impl Engine {
             let (path, needed) = (path.to_owned(), API_MIN.to_string());
             return Err(EngineError::TooOld { path, found: spoken.to_string(), needed });
         }
-        Ok(Self { path: path.to_owned(), api })
+        Ok(Self { path: path.to_owned(), api, kinds: Mutex::default() })
     }
 
     /// The interface that is spoken.
@@ -128,12 +139,59 @@ impl Engine {
             Err(ApiError::DockerResponseServerError { status_code: GONE, .. }) => return Ok(None),
             answer => answer.map_err(|source| failed(&self.path, "/containers/ID/json", source))?,
         };
-        let container = read::inspected(raw).map(|(container, pid)| {
-            // It may have ended, and another pid namespace may hide it.
-            let namespace = pid.and_then(|pid| fs::metadata(format!("/proc/{pid}/ns/net")).ok());
-            Inspected { netns: namespace.map(|namespace| namespace.ino()), ..container }
-        });
-        Ok(container)
+        let networks = read::networks(&raw);
+        let Some((mut container, pid)) = read::inspected(raw) else { return Ok(None) };
+        // It may have ended, and another pid namespace may hide it.
+        let namespace = pid.and_then(|pid| fs::metadata(format!("/proc/{pid}/ns/net")).ok());
+        container.netns = namespace.map(|namespace| namespace.ino());
+        for (name, network) in networks {
+            self.look_into(&mut container, &name, &network).await?;
+        }
+        Ok(Some(container))
+    }
+
+    /// Takes down what a network of a container is.
+    async fn look_into(
+        &self,
+        container: &mut Inspected,
+        name: &str,
+        network: &str,
+    ) -> Result<(), EngineError> {
+        let kind = self.kind(network).await?;
+        if name == INGRESS && kind == NetworkKind::Overlay {
+            container.networks.remove(name);
+            return Ok(());
+        }
+        let Some(addresses) = container.networks.get_mut(name) else { return Ok(()) };
+        addresses.kind = kind;
+        if kind == NetworkKind::Overlay && !addresses.is_empty() {
+            let bridge = self.network(OVERLAY_BRIDGE).await?;
+            let member = bridge.map(|bridge| read::member(&bridge, &container.id));
+            *addresses = member.unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// What a network is. Its driver never changes.
+    async fn kind(&self, network: &str) -> Result<NetworkKind, EngineError> {
+        let known = self.kinds.lock().unwrap_or_else(PoisonError::into_inner).get(network).copied();
+        if let Some(kind) = known {
+            return Ok(kind);
+        }
+        let driver = self.network(network).await?.and_then(|network| network.driver);
+        let Some(driver) = driver else { return Ok(NetworkKind::default()) };
+        let kind = NetworkKind::of(&driver);
+        let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+        kinds.insert(network.to_owned(), kind);
+        Ok(kind)
+    }
+
+    /// A network; `None` if there is none of that name or id.
+    async fn network(&self, network: &str) -> Result<Option<NetworkInspect>, EngineError> {
+        match self.api.inspect_network(network, None).await {
+            Err(ApiError::DockerResponseServerError { status_code: GONE, .. }) => Ok(None),
+            answer => answer.map(Some).map_err(|error| failed(&self.path, "/networks/ID", error)),
+        }
     }
 
     pub(super) fn ended(&self) -> EngineError {

@@ -4,9 +4,11 @@
 use std::{
     convert::Infallible,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
+use bollard::models::EventMessage;
 use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use tokio::{
     sync::watch,
@@ -57,10 +59,37 @@ pub enum Link {
     },
 }
 
+/// What came from an engine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Events.
+    pub events: u64,
+    /// Lists of all containers.
+    pub lists: u64,
+    /// When the engine sent its last event, in seconds since 1970; 0: it has sent none.
+    pub last_event_s: u64,
+}
+
+impl Counts {
+    fn hear(&mut self, event: &EventMessage) {
+        self.events += 1;
+        let at = event.time.and_then(|seconds| u64::try_from(seconds).ok());
+        self.last_event_s = at.unwrap_or(self.last_event_s);
+    }
+}
+
+/// The counts, where the task and whoever asks both have them.
+type Shared = Arc<Mutex<Counts>>;
+
+fn count(shared: &Shared, count: impl FnOnce(&mut Counts)) {
+    count(&mut shared.lock().unwrap_or_else(PoisonError::into_inner));
+}
+
 /// A task that follows an engine. It ends when this is dropped.
 #[derive(Debug)]
 pub struct Follower {
     view: watch::Receiver<View>,
+    counts: Shared,
     task: JoinHandle<()>,
 }
 
@@ -69,7 +98,15 @@ impl Follower {
     #[must_use]
     pub fn start(socket: &Path) -> Self {
         let (tell, view) = watch::channel(View::default());
-        Self { view, task: tokio::spawn(follow(socket.to_owned(), tell)) }
+        let counts = Shared::default();
+        let task = tokio::spawn(follow(socket.to_owned(), tell, Arc::clone(&counts)));
+        Self { view, counts, task }
+    }
+
+    /// What has come from the engine.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for another view. Never ends if the task has.
@@ -101,13 +138,13 @@ pub async fn containers(socket: &Path) -> Result<View, EngineError> {
     Ok(View { link: Link::Connected { api: engine.version() }, containers })
 }
 
-async fn follow(socket: PathBuf, tell: watch::Sender<View>) {
+async fn follow(socket: PathBuf, tell: watch::Sender<View>, counts: Shared) {
     let mut memory = Memory::default();
     let mut pause = PAUSE_MIN;
     loop {
         let mut met = false;
         // A session ends with an error only.
-        let Err(error) = session(&socket, &mut memory, &tell, &mut met).await;
+        let Err(error) = session(&socket, &mut memory, &tell, &counts, &mut met).await;
         memory.hang_up();
         if met {
             pause = PAUSE_MIN;
@@ -127,6 +164,12 @@ async fn follow(socket: PathBuf, tell: watch::Sender<View>) {
     }
 }
 
+async fn list(engine: &Engine, counts: &Shared) -> Result<Vec<String>, EngineError> {
+    let list = engine.list().await?;
+    count(counts, |counts| counts.lists += 1);
+    Ok(list)
+}
+
 /// One connection, from its list to its end. `met`: there was an engine.
 ///
 /// The engine answers late about a container that it is starting or stopping, so every container is
@@ -135,11 +178,12 @@ async fn session(
     socket: &Path,
     memory: &mut Memory,
     tell: &watch::Sender<View>,
+    counts: &Shared,
     met: &mut bool,
 ) -> Result<Infallible, EngineError> {
     let engine = Engine::connect(socket).await?;
     let mut events = engine.events();
-    memory.begin(engine.list().await?);
+    memory.begin(list(&engine, counts).await?);
     let mut asked = FuturesUnordered::new();
     let mut resync = interval_at(tokio::time::Instant::now() + RESYNC, RESYNC);
     resync.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -162,14 +206,17 @@ async fn session(
         }
         tokio::select! {
             event = events.next() => {
-                memory.hear(read::hint(&event.ok_or_else(|| engine.ended())??));
-                // Whatever else is there already; a start is four events.
-                while let Some(Some(event)) = events.next().now_or_never() {
-                    memory.hear(read::hint(&event?));
+                let mut next = Some(event.ok_or_else(|| engine.ended())?);
+                while let Some(event) = next {
+                    let event = event?;
+                    count(counts, |counts| counts.hear(&event));
+                    memory.hear(read::hint(&event));
+                    // Whatever else is there already; a start is four events.
+                    next = events.next().now_or_never().flatten();
                 }
             }
             Some((id, answer)) = asked.next(), if !asked.is_empty() => memory.learn(id, answer?),
-            _ = resync.tick() => memory.begin(engine.list().await?),
+            _ = resync.tick() => memory.begin(list(&engine, counts).await?),
         }
     }
 }

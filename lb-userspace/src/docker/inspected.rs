@@ -5,7 +5,7 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr},
 };
 
-use crate::model::Protocol;
+use crate::model::{Protocol, Publish};
 
 /// A container.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,6 +29,10 @@ pub struct Inspected {
     pub labels: BTreeMap<String, String>,
     /// The ports that its image exposes.
     pub exposed: Vec<(u16, Protocol)>,
+    /// The ports that it was created with (`-p`).
+    pub bindings: Vec<Binding>,
+    /// Whether every port that its image exposes is published (`-P`).
+    pub publish_all: bool,
     /// How it is connected.
     pub mode: NetworkMode,
     /// The networks it is in, by name.
@@ -45,6 +49,15 @@ impl Inspected {
     pub fn incarnation(&self) -> String {
         format!("{}@{}", self.id, self.started)
     }
+}
+
+/// A port that a container was created with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// What leads where.
+    pub publish: Publish,
+    /// Whether the engine publishes it itself: then the port of the host is the engine's already.
+    pub by_engine: bool,
 }
 
 /// What a container does.
@@ -104,6 +117,50 @@ pub struct Addresses {
     pub v4: Option<Ipv4Addr>,
     /// IPv6.
     pub v6: Option<Ipv6Addr>,
+    /// What the network is.
+    pub kind: NetworkKind,
+}
+
+/// What a network is, as far as the way into it is another one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NetworkKind {
+    /// A bridge of this host, or something that nobody knows.
+    #[default]
+    Bridge,
+    /// Links of their own on a link of the host, which the host itself does not see.
+    Macvlan,
+    /// The same, with the MAC address of that link.
+    Ipvlan,
+    /// A network over several hosts. Its containers have a second address, on a bridge of this host,
+    /// which is the one to reach them at.
+    Overlay,
+}
+
+impl NetworkKind {
+    /// The kind of a driver.
+    #[must_use]
+    pub fn of(driver: &str) -> Self {
+        match driver {
+            "macvlan" => Self::Macvlan,
+            "ipvlan" => Self::Ipvlan,
+            "overlay" => Self::Overlay,
+            _ => Self::Bridge,
+        }
+    }
+
+    /// What to do about a way that is not found.
+    #[must_use]
+    pub const fn hint(self) -> Option<&'static str> {
+        match self {
+            Self::Bridge | Self::Overlay => None,
+            Self::Macvlan => Some(
+                "its network is a macvlan, which this host is not in: give the host a macvlan link with the address of the network's gateway, or connect the container to a bridge",
+            ),
+            Self::Ipvlan => Some(
+                "its network is an ipvlan, which this host is not in: give the host an ipvlan link with the address of the network's gateway, or connect the container to a bridge",
+            ),
+        }
+    }
 }
 
 impl Addresses {

@@ -4,23 +4,30 @@
 //! `services_of` decides everything and does no I/O: from containers and a configuration it makes
 //! services, and a verdict with its reasons for each container.
 
+mod admit;
+mod bindings;
 mod candidate;
 mod define;
 mod discover;
 mod engine;
 mod follow;
 mod inspected;
+mod leases;
 mod memory;
+mod published;
 mod reach;
 mod read;
 mod report;
+mod resolve;
 mod verdict;
 
 pub use discover::{Discovered, Finding, Provided, services_of};
 pub use engine::EngineError;
-pub use follow::{Follower, Link, View, containers};
-pub use inspected::{Addresses, DockerHealth, Inspected, NetworkMode, State};
+pub use follow::{Counts, Follower, Link, View, containers};
+pub use inspected::{Addresses, Binding, DockerHealth, Inspected, NetworkKind, NetworkMode, State};
+pub use leases::{LeaseError, Leases};
 pub use report::report;
+pub use resolve::Host;
 pub use verdict::{Held, Ignored, Refusal, Verdict};
 
 #[cfg(test)]

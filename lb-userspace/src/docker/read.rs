@@ -2,11 +2,14 @@
 
 use bollard::models::{
     ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, EndpointSettings,
-    EventMessage, EventMessageTypeEnum, HealthStatusEnum,
+    EventMessage, EventMessageTypeEnum, HealthStatusEnum, NetworkInspect,
 };
 use nix::sys::signal::Signal;
 
-use super::inspected::{Addresses, DockerHealth, Inspected, NetworkMode, State};
+use super::{
+    bindings,
+    inspected::{Addresses, DockerHealth, Inspected, NetworkKind, NetworkMode, State},
+};
 use crate::model::Protocol;
 
 /// The first of the real-time signals, as C libraries count them.
@@ -17,8 +20,11 @@ pub(super) fn inspected(raw: ContainerInspectResponse) -> Option<(Inspected, Opt
     let id = raw.id.filter(|id| !id.is_empty())?;
     let config = raw.config.unwrap_or_default();
     let state = raw.state.unwrap_or_default();
-    let mode = raw.host_config.and_then(|host| host.network_mode).unwrap_or_default();
-    let networks = raw.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
+    let host = raw.host_config.unwrap_or_default();
+    let mode = host.network_mode.unwrap_or_default();
+    let settings = raw.network_settings.unwrap_or_default();
+    let networks = settings.networks.unwrap_or_default();
+    let published = settings.ports.unwrap_or_default();
     let exposed = config.exposed_ports.unwrap_or_default();
     let signal = config.stop_signal.as_deref().and_then(signal_number);
     let container = Inspected {
@@ -30,6 +36,8 @@ pub(super) fn inspected(raw: ContainerInspectResponse) -> Option<(Inspected, Opt
         health: health(&state),
         labels: config.labels.unwrap_or_default().into_iter().collect(),
         exposed: exposed.iter().filter_map(|text| port(text)).collect(),
+        bindings: bindings::bindings(&host.port_bindings.unwrap_or_default(), &published),
+        publish_all: host.publish_all_ports.unwrap_or_default(),
         mode: NetworkMode::of(&mode),
         networks: networks.iter().map(|(name, end)| (name.clone(), addresses(end))).collect(),
         netns: None,
@@ -71,11 +79,39 @@ fn addresses(endpoint: &EndpointSettings) -> Addresses {
     Addresses {
         v4: parse(&endpoint.ip_address).parse().ok(),
         v6: parse(&endpoint.global_ipv6_address).parse().ok(),
+        kind: NetworkKind::default(),
+    }
+}
+
+/// The networks of a container: their names and ids.
+pub(super) fn networks(raw: &ContainerInspectResponse) -> Vec<(String, String)> {
+    let networks = raw.network_settings.as_ref().and_then(|settings| settings.networks.as_ref());
+    let pair = |(name, end): (&String, &EndpointSettings)| {
+        let id = end.network_id.clone().filter(|id| !id.is_empty())?;
+        Some((name.clone(), id))
+    };
+    networks.into_iter().flatten().filter_map(pair).collect()
+}
+
+/// The addresses of a container in a network that lists its members.
+pub(super) fn member(network: &NetworkInspect, container: &str) -> Addresses {
+    let members = network.containers.as_ref();
+    let Some(end) = members.and_then(|members| members.get(container)) else {
+        return Addresses::default();
+    };
+    // With the length of the network's prefix.
+    let address = |text: &Option<String>| {
+        text.as_deref().unwrap_or_default().split('/').next().unwrap_or_default().to_owned()
+    };
+    Addresses {
+        v4: address(&end.ipv4_address).parse().ok(),
+        v6: address(&end.ipv6_address).parse().ok(),
+        kind: NetworkKind::Overlay,
     }
 }
 
 /// `80/tcp`; ports of other protocols are none of ours.
-fn port(text: &str) -> Option<(u16, Protocol)> {
+pub(super) fn port(text: &str) -> Option<(u16, Protocol)> {
     let (port, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
     let protocol = match protocol {
         "tcp" => Protocol::Tcp,
@@ -158,7 +194,8 @@ mod tests {
         "State": { "Status": "STATUS", "Running": true, "Paused": false, "Pid": 4242,
             "ExitCode": 137, "StartedAt": "2026-11-23T12:00:01.25Z",
             "Health": { "Status": "HEALTH", "FailingStreak": 0, "Log": [] } },
-        "HostConfig": { "NetworkMode": "front" },
+        "HostConfig": { "NetworkMode": "front", "PublishAllPorts": true,
+            "PortBindings": { "80/tcp": [ { "HostIp": "", "HostPort": "8080" } ] } },
         "Config": { "ExposedPorts": { "80/tcp": {}, "53/udp": {}, "9/sctp": {} },
             "Labels": { "weir.enable": "true" }, "StopSignal": "SIGWINCH" },
         "NetworkSettings": { "Networks": {
@@ -183,7 +220,21 @@ mod tests {
         assert_eq!(container.networks["front"].v4, "198.18.144.2".parse().ok());
         assert_eq!(container.networks["front"].v6, None);
         assert_eq!(container.networks["back"].v6, "fd00:18:10::2".parse().ok());
+        assert!(container.publish_all && container.bindings.len() == 1, "{container:?}");
         assert_eq!((container.mode.clone(), container.stop_signal), (NetworkMode::Networks, 28));
+    }
+
+    #[test]
+    fn the_address_on_the_bridge_is_the_one_of_this_container() {
+        let text = r#"{ "Driver": "bridge", "Containers": {
+            "c1": { "IPv4Address": "198.18.144.3/24", "IPv6Address": "" },
+            "c2": { "IPv4Address": "", "IPv6Address": "fd00:18:10::3/64" },
+            "ingress-sbox": { "IPv4Address": "198.18.144.2/24" } } }"#;
+        let network: NetworkInspect = serde_json::from_str(text).unwrap();
+        let of = |id| member(&network, id);
+        assert_eq!((of("c1").v4, of("c1").v6), ("198.18.144.3".parse().ok(), None));
+        assert_eq!((of("c2").v4, of("c2").v6), (None, "fd00:18:10::3".parse().ok()));
+        assert!(of("c3").is_empty() && member(&NetworkInspect::default(), "c1").is_empty());
     }
 
     #[test]

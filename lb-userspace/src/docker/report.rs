@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     admin::report::{ContainerReport, ContainerVerdict, DockerReport},
-    model::Endpoint,
+    model::{Endpoint, Service},
 };
 
 /// What became of the containers of an engine. `withheld` says why a backend gets no new flows,
@@ -32,12 +32,17 @@ pub fn report(
         since_s,
         api,
         error,
-        containers: discovered.containers.iter().map(|one| container(one, &withheld)).collect(),
+        containers: discovered
+            .containers
+            .iter()
+            .map(|one| container(one, &discovered.services, &withheld))
+            .collect(),
     }
 }
 
 fn container(
     finding: &Finding,
+    all: &[Service],
     withheld: &impl Fn(&Endpoint) -> Option<String>,
 ) -> ContainerReport {
     let (verdict, why) = match &finding.verdict {
@@ -52,14 +57,17 @@ fn container(
         }
         Verdict::Published { held: Some(why), .. } => (ContainerVerdict::Held, why.to_string()),
     };
-    let (mut services, mut endpoints) = (Vec::new(), Vec::new());
+    let (mut services, mut listens, mut endpoints) = (Vec::new(), Vec::new(), Vec::new());
     if let Verdict::Published { places, .. } = &finding.verdict {
         services = places.iter().map(|(service, _)| service.to_string()).collect();
         endpoints =
             places.iter().map(|(_, end)| format!("{end}/{}", end.protocol)).collect::<Vec<_>>();
+        let is_one = |service: &&Service| places.iter().any(|(name, _)| *name == service.name);
+        let dialled = all.iter().filter(is_one).flat_map(|service| &service.listens);
+        listens = dialled.map(ToString::to_string).collect();
         services.dedup();
         endpoints.dedup();
     }
     let (name, id) = (finding.name.clone(), finding.id.clone());
-    ContainerReport { name, id, verdict, services, endpoints, why }
+    ContainerReport { name, id, verdict, services, listens, endpoints, why }
 }

@@ -1,6 +1,6 @@
 //! What becomes of a container, and why.
 
-use crate::model::{Endpoint, Listen, Protocol, ServiceName};
+use crate::model::{Endpoint, Listen, PortRange, Protocol, ServiceName};
 
 /// What becomes of a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,16 +99,49 @@ pub enum Refusal {
     NoPort(Vec<u16>, Protocol),
     /// A service without listen addresses.
     #[error(
-        "service {0} is not in the configuration and no container says by weir.listen where it listens"
+        "where does service {0} listen? it is not in the configuration, and none of its containers has weir.listen, weir.publish or a port of Docker's -p"
     )]
     NoListen(ServiceName),
+    /// Automatic ports for nothing.
+    #[error(
+        "service {0} has automatic ports for what the image exposes, and that is nothing: set weir.port"
+    )]
+    NothingExposed(ServiceName),
+    /// A container that publishes other ports than its service.
+    #[error(
+        "it publishes none of the ports of service {0}, whose newest container says which these are"
+    )]
+    OtherPorts(ServiceName),
+    /// A port of the host that is taken.
+    #[error(
+        "service {service} wants port {ports}/{protocol} of this host, which another process has"
+    )]
+    PortInUse {
+        /// The service.
+        service: ServiceName,
+        /// The ports.
+        ports: PortRange,
+        /// Their protocol.
+        protocol: Protocol,
+    },
+    /// No automatic port is left.
+    #[error("service {service} wants an automatic port, and none of {range} is free")]
+    NoFreePort {
+        /// The service.
+        service: ServiceName,
+        /// The range.
+        range: PortRange,
+    },
+    /// All addresses of a family that the host has none of.
+    #[error("service {0} listens on all addresses of a family that none of its containers has")]
+    NoHostAddress(ServiceName),
     /// A label that contradicts the configuration.
     #[error("service {service} is in the configuration, which decides: remove {label}")]
     FileDecides {
         /// The service.
         service: ServiceName,
         /// The label.
-        label: &'static str,
+        label: String,
     },
     /// A health check without a port.
     #[error(
@@ -176,6 +209,46 @@ fn exposed(ports: &[u16], protocol: Protocol) -> String {
 }
 
 impl Refusal {
+    /// The kinds of refusals.
+    pub const KINDS: [&str; 7] = ["file", "health", "label", "listen", "network", "port", "room"];
+
+    /// The kind of it, one of [`KINDS`](Self::KINDS).
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Label(_) | Self::Name(_) => "label",
+            Self::NetworkNone
+            | Self::NetworkHost
+            | Self::OwnerGone(_)
+            | Self::OwnerRestarted(_)
+            | Self::OwnerShares(_)
+            | Self::NotInNetwork { .. }
+            | Self::SeveralNetworks(_)
+            | Self::NoAddress
+            | Self::NoFamily(..) => "network",
+            Self::NoPort(..)
+            | Self::OtherPorts(_)
+            | Self::NothingExposed(_)
+            | Self::TwoAtOnePlace { .. } => "port",
+            Self::NoListen(_)
+            | Self::NoHostAddress(_)
+            | Self::PortInUse { .. }
+            | Self::NoFreePort { .. }
+            | Self::Taken { .. }
+            | Self::ListenIsBackend { .. }
+            | Self::BackendIsListen { .. } => "listen",
+            Self::FileDecides { .. } => "file",
+            Self::NoProbePort(_) => "health",
+            Self::NoRoom { .. } => "room",
+        }
+    }
+
+    /// Whether it may end without any container changing.
+    #[must_use]
+    pub const fn may_pass(&self) -> bool {
+        matches!(self, Self::PortInUse { .. } | Self::NoFreePort { .. })
+    }
+
     /// The refusals of a container in one line.
     #[must_use]
     pub fn sentence(all: &[Self]) -> String {

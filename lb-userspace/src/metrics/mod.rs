@@ -1,5 +1,6 @@
 //! The metrics, as Prometheus reads them.
 
+mod docker;
 mod text;
 
 use lb_common::{
@@ -10,6 +11,7 @@ use lb_common::{
     pipeline::verdict::{Class, Reason},
 };
 
+pub use self::docker::DockerMetrics;
 use self::text::{Family, Kind, Labels, Value, encode};
 use crate::dataplane::signals::Reading;
 
@@ -28,6 +30,8 @@ pub struct MetricsInput {
     pub reloads_ok: u64,
     /// Configurations refused or not applied.
     pub reloads_failed: u64,
+    /// Containers, where they are followed.
+    pub docker: Option<DockerMetrics>,
 }
 
 /// A service.
@@ -57,7 +61,7 @@ pub struct BackendMetrics {
 }
 
 /// The names of all samples, in the order of the text.
-pub const NAMES: [&str; 20] = [
+pub const NAMES: [&str; 26] = [
     "weir_service_flows_total",
     "weir_service_packets_total",
     "weir_service_bytes_total",
@@ -78,6 +82,12 @@ pub const NAMES: [&str; 20] = [
     "weir_config_generation",
     "weir_config_reloads_total",
     "weir_build_info",
+    "weir_docker_connected",
+    "weir_docker_containers",
+    "weir_docker_refused",
+    "weir_docker_events_total",
+    "weir_docker_last_event_timestamp_seconds",
+    "weir_docker_resyncs_total",
 ];
 
 /// The metrics as `OpenMetrics` text, in a fixed order.
@@ -86,6 +96,7 @@ pub fn render(input: &MetricsInput) -> String {
     let mut families = services(&input.services);
     families.extend(backends(&input.backends));
     families.extend(node(input));
+    families.extend(docker::families(input.docker.as_ref()));
     encode(families)
 }
 

@@ -3,6 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use lb_common::abi::backend::BackendLoad;
 
 use super::*;
+use crate::docker::Counts;
 
 /// Reads the text as a scraper does: samples by name and labels. Panics at what a scraper refuses.
 fn parse(text: &str) -> BTreeMap<String, u64> {
@@ -72,6 +73,12 @@ fn input() -> MetricsInput {
         generation: 7,
         reloads_ok: 5,
         reloads_failed: 1,
+        docker: Some(DockerMetrics {
+            connected: true,
+            containers: BTreeMap::from([("held", 2), ("published", 3)]),
+            refused: BTreeMap::from([("label", 4)]),
+            counts: Counts { events: 21, lists: 22, last_event_s: 23 },
+        }),
     }
 }
 
@@ -116,6 +123,13 @@ fn every_number_has_its_sample() {
         ("weir_config_generation", 7),
         ("weir_config_reloads_total{result=\"ok\"}", 5),
         ("weir_config_reloads_total{result=\"failed\"}", 1),
+        ("weir_docker_connected", 1),
+        ("weir_docker_containers{verdict=\"held\"}", 2),
+        ("weir_docker_containers{verdict=\"published\"}", 3),
+        ("weir_docker_refused{reason=\"label\"}", 4),
+        ("weir_docker_events_total", 21),
+        ("weir_docker_resyncs_total", 22),
+        ("weir_docker_last_event_timestamp_seconds", 23),
         (&format!("weir_build_info{{version=\"{version}\"}}"), 1),
     ] {
         expected.insert(sample.to_owned(), value);
@@ -131,7 +145,9 @@ fn the_names_are_the_published_ones() {
     let of_histogram =
         |name: &'static str| ["_bucket", "_count", "_sum"].map(|suffix| format!("{name}{suffix}"));
     let published = NAMES.into_iter().flat_map(|name| match name {
-        name if name.ends_with("_seconds") => of_histogram(name).to_vec(),
+        "weir_backend_first_byte_seconds" | "weir_backend_handshake_seconds" => {
+            of_histogram(name).to_vec()
+        }
         name => vec![name.to_owned()],
     });
     let name = |key: &String| key.split('{').next().unwrap().to_owned();

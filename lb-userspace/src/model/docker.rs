@@ -2,15 +2,26 @@
 
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 
-use super::ServiceName;
+use super::{PortRange, ServiceName};
 
 /// What is configured about Docker.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Docker {
     /// The engine's socket; `None`: containers are not followed.
     pub socket: Option<PathBuf>,
+    /// The ports of the host that are given to containers which name none.
+    pub ports: PortRange,
+    /// The file that says who has which of them; `None`: nobody remembers.
+    pub state: Option<PathBuf>,
     /// The services of the configuration that choose containers by themselves.
     pub selectors: BTreeMap<ServiceName, Selector>,
+}
+
+impl Default for Docker {
+    fn default() -> Self {
+        let (socket, state, selectors) = Default::default();
+        Self { socket, ports: PortRange::DYNAMIC, state, selectors }
+    }
 }
 
 /// Containers as backends of a service.

@@ -52,6 +52,9 @@ pub struct PortRange {
 }
 
 impl PortRange {
+    /// The dynamic ports of RFC 6335, section 6, without the first one.
+    pub const DYNAMIC: Self = Self { first: 49_153, last: 65_535 };
+
     /// `None` if a bound is 0 or the range is empty.
     #[must_use]
     pub const fn new(first: u16, last: u16) -> Option<Self> {
@@ -76,10 +79,33 @@ impl PortRange {
         self.first == self.last
     }
 
+    /// How many ports it is.
+    #[must_use]
+    pub const fn width(self) -> u16 {
+        // 0 is no port, so all of them together are 65535.
+        self.last - self.first + 1
+    }
+
+    /// Whether the port is one of them.
+    #[must_use]
+    pub const fn contains(self, port: u16) -> bool {
+        self.first <= port && port <= self.last
+    }
+
     /// Whether two ranges share a port.
     #[must_use]
     pub const fn overlaps(self, other: Self) -> bool {
         self.first <= other.last && other.first <= self.last
+    }
+}
+
+impl fmt::Display for PortRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_single() {
+            write!(f, "{}", self.first)
+        } else {
+            write!(f, "{}-{}", self.first, self.last)
+        }
     }
 }
 
@@ -109,11 +135,7 @@ impl fmt::Display for Listen {
             IpAddr::V4(address) => write!(f, "{address}:")?,
             IpAddr::V6(address) => write!(f, "[{address}]:")?,
         }
-        if self.ports.is_single() {
-            write!(f, "{}/{}", self.ports.first, self.protocol)
-        } else {
-            write!(f, "{}-{}/{}", self.ports.first, self.ports.last, self.protocol)
-        }
+        write!(f, "{}/{}", self.ports, self.protocol)
     }
 }
 

@@ -5,10 +5,12 @@ mod config;
 mod docker;
 mod endpoint;
 mod health;
+mod publish;
 mod service;
 
 pub use config::{Admin, Attach, Config, Hairpin, HostClients, Interfaces, Limits, Timeouts};
 pub use docker::{Docker, LabelRule, Selector};
 pub use endpoint::{Endpoint, Listen, PortRange, Protocol};
 pub use health::{AllDown, HealthCheck, Probe};
+pub use publish::{HostPorts, Publish};
 pub use service::{BackendSpec, Policy, Service, ServiceName, Weight};

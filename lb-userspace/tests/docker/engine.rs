@@ -1,7 +1,7 @@
 //! A Docker engine with everything of its own: network namespace, addresses, data, socket.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     fs::{self, File},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
@@ -23,6 +23,8 @@ const END_MAX: Duration = Duration::from_secs(30);
 /// An engine's place, and the engine while it runs.
 pub(crate) struct Engine {
     child: RefCell<Option<Child>>,
+    /// Whether containers outlive the engine, which Swarm does not know.
+    live_restore: Cell<bool>,
     directory: PathBuf,
 }
 
@@ -31,11 +33,16 @@ impl Engine {
     pub(crate) fn new(directory: &Path) -> Self {
         let directory = directory.join("docker");
         fs::create_dir(&directory).unwrap();
-        Self { child: RefCell::new(None), directory }
+        Self { child: RefCell::new(None), live_restore: Cell::new(true), directory }
     }
 
     pub(crate) fn socket(&self) -> PathBuf {
         self.directory.join("docker.sock")
+    }
+
+    /// The engine will be part of a swarm.
+    pub(crate) fn for_swarm(&self) {
+        self.live_restore.set(false);
     }
 
     /// Starts the engine in the balancer's namespace. Containers outlive it until it is started
@@ -48,7 +55,8 @@ impl Engine {
         command.arg("--data-root").arg(path("data")).arg("--exec-root").arg(path("exec"));
         command.arg("--pidfile").arg(path("docker.pid"));
         command.arg("-H").arg(format!("unix://{}", self.socket().display()));
-        command.args(["--bip", "198.18.128.1/24", "--live-restore"]);
+        command.args(["--bip", "198.18.128.1/24"]);
+        command.args(Some("--live-restore").filter(|_| self.live_restore.get()));
         command.args(["--default-address-pool", "base=198.18.144.0/20,size=24"]);
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         self.child.replace(Some(command.spawn().unwrap()));
@@ -66,20 +74,30 @@ impl Engine {
         log.get(from..).unwrap_or_default().to_owned()
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new("docker");
+    /// Makes this engine the one that a client asks.
+    pub(crate) fn environment(&self, command: &mut Command) {
         command.env("DOCKER_HOST", format!("unix://{}", self.socket().display()));
         command.env("DOCKER_CONFIG", self.directory.join("cli"));
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new("docker");
+        self.environment(&mut command);
         command.args(arguments).stdin(Stdio::null());
         command
     }
 
+    /// What `docker` says, whether it succeeds or not.
+    pub(crate) fn try_docker(&self, arguments: &[&str]) -> Result<String, String> {
+        let Output { status, stdout, stderr } = self.command(arguments).output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        if status.success() { Ok(text(&stdout)) } else { Err(text(&stderr)) }
+    }
+
     /// What `docker` prints; it must succeed.
     pub(crate) fn docker(&self, arguments: &[&str]) -> String {
-        let Output { status, stdout, stderr } = self.command(arguments).output().unwrap();
-        let stderr = String::from_utf8_lossy(&stderr);
-        assert!(status.success(), "docker {arguments:?}: {stderr}\n{}", self.log());
-        String::from_utf8_lossy(&stdout).trim().to_owned()
+        let answer = self.try_docker(arguments);
+        answer.unwrap_or_else(|error| panic!("docker {arguments:?}: {error}\n{}", self.log()))
     }
 
     /// Runs a container of an image: its name, then options of `docker run`.

@@ -33,7 +33,10 @@ fn replicas_behind_one_port_share_the_requests() {
     assert!(backends.as_array().unwrap().iter().all(|one| one["way"] == "peer"), "{backends}");
     let listing = world.weir(&["docker", "ls"]).stdout;
     let listing = String::from_utf8(listing).unwrap();
-    assert!(listing.contains(&format!("published  web       {a}:8080/tcp")), "{listing}");
+    assert!(
+        listing.contains(&format!("published  web       198.18.1.1:80/tcp  {a}:8080/tcp")),
+        "{listing}"
+    );
 }
 
 #[test]

@@ -37,8 +37,12 @@ fn each_refusal_is_named_and_the_rest_keeps_working() {
         ("good", "published", ""),
         ("bad", "refused", "label weir.port: `http` is not a port"),
         ("thief", "refused", "service thief wants 198.18.1.1:80/tcp, which service web has"),
-        ("far", "held", "the way to it is not known: stack: neighbour 198.18.0.77 not resolved"),
-        ("nowhere", "refused", "service nowhere is not in the configuration"),
+        (
+            "far",
+            "held",
+            "neighbour 198.18.0.77 not resolved yet; its network is a macvlan, which this host",
+        ),
+        ("nowhere", "refused", "where does service nowhere listen?"),
         ("lonely", "refused", "network mode none"),
         ("host", "refused", "network mode host"),
         ("other", "ignored", "no label weir.enable=true"),
@@ -60,6 +64,7 @@ fn each_refusal_is_named_and_the_rest_keeps_working() {
     {
         assert!(status.contains(part), "{part}: {status}");
     }
+    the_metrics_say_the_same(&world);
     let file = world.path("weir.yaml");
     let dry = std::process::Command::new(env!("CARGO_BIN_EXE_weir"))
         .args(["docker", "ls", "--json", "--config"])
@@ -73,6 +78,30 @@ fn each_refusal_is_named_and_the_rest_keeps_working() {
         list.iter().filter(|one| one["name"] != "far").cloned().collect::<Vec<_>>()
     };
     assert_eq!(told(&dry), told(&world.json(&["docker", "ls"])));
+}
+
+fn the_metrics_say_the_same(world: &World) {
+    let metrics = world.metrics();
+    for sample in [
+        "weir_docker_connected 1",
+        "weir_docker_containers{verdict=\"held\"} 1",
+        "weir_docker_containers{verdict=\"ignored\"} 2",
+        "weir_docker_containers{verdict=\"published\"} 2",
+        "weir_docker_containers{verdict=\"refused\"} 5",
+        "weir_docker_refused{reason=\"label\"} 1",
+        "weir_docker_refused{reason=\"listen\"} 2",
+        "weir_docker_refused{reason=\"network\"} 2",
+    ] {
+        assert!(metrics.lines().any(|line| line == sample), "{sample}: {metrics}");
+    }
+    let number = |name: &str| -> u64 {
+        let line = metrics.lines().find(|line| line.starts_with(name)).unwrap();
+        line.rsplit_once(' ').unwrap().1.parse().unwrap()
+    };
+    // Each container was made, connected, started.
+    assert!(number("weir_docker_events_total ") >= 20, "{metrics}");
+    assert!(number("weir_docker_resyncs_total ") >= 1, "{metrics}");
+    assert!(number("weir_docker_last_event_timestamp_seconds ") > 1_000_000_000, "{metrics}");
 }
 
 #[test]

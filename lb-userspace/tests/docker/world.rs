@@ -3,7 +3,8 @@
 use std::{
     cell::RefCell,
     fs,
-    net::SocketAddr,
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -32,6 +33,8 @@ pub(crate) struct World {
     pub(crate) engine: Engine,
     pub(crate) lab: Lab,
     directory: tempfile::TempDir,
+    /// What the configuration says of processes of the host as clients.
+    host_clients: RefCell<String>,
     _alone: MutexGuard<'static, ()>,
 }
 
@@ -39,12 +42,22 @@ impl World {
     /// A host with an engine and images in it, and a balancer whose configuration has these
     /// services.
     pub(crate) fn new(services: &str) -> Self {
-        let world = Self::without_engine(services);
-        world.engine.start(&world.lab);
-        let rootfs = image::compile(world.directory.path());
-        image::import(&world.engine, &rootfs);
-        world.start();
-        world
+        Self::without_engine(services).begin()
+    }
+
+    /// The same with an engine that may be part of a swarm.
+    pub(crate) fn for_swarm() -> Self {
+        let world = Self::without_engine("");
+        world.engine.for_swarm();
+        world.begin()
+    }
+
+    fn begin(self) -> Self {
+        self.engine.start(&self.lab);
+        let rootfs = image::compile(self.directory.path());
+        image::import(&self.engine, &rootfs);
+        self.start();
+        self
     }
 
     /// The same before anything was started.
@@ -64,7 +77,8 @@ impl World {
         let none: Option<&Path> = None;
         mount(Some("bpf"), &bpffs, Some("bpf"), MsFlags::empty(), none).unwrap();
         let engine = Engine::new(directory.path());
-        let world = Self { weir: RefCell::new(None), engine, lab, directory, _alone: alone };
+        let (weir, host_clients) = (RefCell::new(None), RefCell::new("off".to_owned()));
+        let world = Self { weir, engine, lab, directory, host_clients, _alone: alone };
         world.configure(services);
         world
     }
@@ -81,13 +95,20 @@ impl World {
             format!("services:\n{services}")
         };
         let text = format!(
-            "interfaces: [up0]\nattach: tc\nhost-clients: off\n{services}docker: {{ socket: {} }}\n\
-             admin: {{ socket: {}, http: false }}\n",
+            "interfaces: [up0]\nattach: tc\nhost-clients: {}\n{services}docker: {{ socket: {} }}\n\
+             admin: {{ socket: {}, http: 127.0.0.1:9090 }}\n",
+            self.host_clients.borrow(),
             self.engine.socket().display(),
             self.path("weir.sock").display(),
         );
         fs::write(self.path("new.yaml"), text).unwrap();
         fs::rename(self.path("new.yaml"), self.path("weir.yaml")).unwrap();
+    }
+
+    /// Balances processes of this cgroup, too.
+    pub(crate) fn balance_cgroup(&self, cgroup: &Path) {
+        self.host_clients.replace(cgroup.display().to_string());
+        self.configure("");
     }
 
     pub(crate) fn start(&self) {
@@ -116,6 +137,30 @@ impl World {
     pub(crate) fn json(&self, arguments: &[&str]) -> Value {
         let output = self.weir(&[arguments, &["--json"]].concat());
         serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"))
+    }
+
+    /// The metrics, as they are told over HTTP.
+    pub(crate) fn metrics(&self) -> String {
+        let fetch = || {
+            let mut stream = TcpStream::connect("127.0.0.1:9090").unwrap();
+            let request = "GET /metrics HTTP/1.1\r\nHost: weir\r\nConnection: close\r\n\r\n";
+            stream.write_all(request.as_bytes()).unwrap();
+            let mut text = String::new();
+            stream.read_to_string(&mut text).unwrap();
+            text
+        };
+        self.lab.lb().in_netns(fetch).unwrap()
+    }
+
+    /// Where a service listens, except on loopback, and how many flows it has begun.
+    pub(crate) fn service(&self, name: &str) -> (Vec<String>, u64) {
+        let services = self.json(&["services"]);
+        let mut all = services.as_array().unwrap().iter();
+        let Some(found) = all.find(|one| one["name"] == name) else { return (Vec::new(), 0) };
+        let listens = found["listens"].as_array().unwrap().iter();
+        let listens = listens.map(|listen| listen.as_str().unwrap().to_owned());
+        let outside = listens.filter(|listen| !listen.starts_with("127."));
+        (outside.collect(), found["flows_total"].as_u64().unwrap())
     }
 
     /// Verdict and reason of a container.
@@ -148,7 +193,12 @@ impl World {
 
     /// Requests from the client, each on a connection of its own.
     pub(crate) fn load(&self, requests: u64) -> LoadReport {
-        let load = Load { max_requests: requests, ..load() };
+        self.load_at(SocketAddr::new(vip_v4(1).into(), 80), requests)
+    }
+
+    /// The same at another address.
+    pub(crate) fn load_at(&self, address: SocketAddr, requests: u64) -> LoadReport {
+        let load = Load { max_requests: requests, vips: vec![address], ..load() };
         load.start(Some(self.lab.client())).unwrap().finish().unwrap()
     }
 
@@ -164,23 +214,37 @@ impl World {
         keep_alive: bool,
         happens: impl FnOnce(),
     ) -> LoadReport {
-        let timeout = Duration::from_secs(3);
-        let load = Load { rate: Some(rate.into()), connections: 32, keep_alive, timeout, ..load() };
-        let run = load.start(Some(self.lab.client())).unwrap();
-        let snapshots = run.snapshots();
-        let sent = || snapshots.borrow().sum.requests;
-        eventually("the load runs", || sent() > 0);
-        happens();
-        // What happened shows in the requests after it: in more of them than can be under way
-        // until a request that gets no answer counts as failed.
-        let enough = sent() + 4 * u64::from(rate);
-        eventually("the load goes on", || sent() >= enough);
-        run.stop().unwrap()
+        let load = Load { rate: Some(rate.into()), keep_alive, ..load() };
+        while_under(self, rate, load, happens)
+    }
+
+    /// The same at another address.
+    pub(crate) fn while_loaded_at_address(
+        &self,
+        address: SocketAddr,
+        happens: impl FnOnce(),
+    ) -> LoadReport {
+        let load = Load { rate: Some(300.0), vips: vec![address], ..load() };
+        while_under(self, 300, load, happens)
     }
 
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.path("log")).unwrap_or_default()
     }
+}
+
+fn while_under(world: &World, rate: u32, load: Load, happens: impl FnOnce()) -> LoadReport {
+    let load = Load { connections: 32, timeout: Duration::from_secs(3), ..load };
+    let run = load.start(Some(world.lab.client())).unwrap();
+    let snapshots = run.snapshots();
+    let sent = || snapshots.borrow().sum.requests;
+    eventually("the load runs", || sent() > 0);
+    happens();
+    // What happened shows in the requests after it: in more of them than can be under way
+    // until a request that gets no answer counts as failed.
+    let enough = sent() + 4 * u64::from(rate);
+    eventually("the load goes on", || sent() >= enough);
+    run.stop().unwrap()
 }
 
 fn load() -> Load {

@@ -24,7 +24,8 @@ pub(crate) const TEST_PROGRAMS: [Program; 8] = [
 
 /// The Docker engine; what it is asked with is in its package, or in one of its own.
 pub(crate) const ENGINE_PROGRAMS: [Program; 2] = [("dockerd", "docker.io"), ("tar", "tar")];
-pub(crate) const ENGINE_CLIENT: [Program; 1] = [("docker", "docker-cli")];
+pub(crate) const ENGINE_CLIENT: [Program; 2] =
+    [("docker", "docker-cli"), ("docker-compose", "docker-compose")];
 
 /// What the bench calls besides.
 pub(crate) const BENCH_PROGRAMS: [Program; 2] = [("wrk", "wrk"), ("haproxy", "haproxy")];

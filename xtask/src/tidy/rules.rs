@@ -9,11 +9,12 @@ pub(crate) struct Rule {
 }
 
 /// All rules.
-pub(crate) const RULES: [Rule; 5] = [
+pub(crate) const RULES: [Rule; 6] = [
     Rule { name: "the common crate knows no user side", check: common },
     Rule { name: "the core does no I/O", check: pure },
     Rule { name: "files stay short", check: length },
     Rule { name: "every reason is documented", check: reasons },
+    Rule { name: "every metric is in the README", check: metrics },
     Rule { name: "nothing is left for later", check: leftovers },
 ];
 
@@ -46,7 +47,8 @@ fn is_pure(path: &str) -> bool {
     let Some(path) = path.strip_prefix("lb-userspace/src/") else { return false };
     match path {
         host if host.starts_with("load/host/") => false,
-        "config/watch.rs" | "docker/engine.rs" | "docker/follow.rs" | "docker/read.rs" => false,
+        "config/watch.rs" | "docker/bindings.rs" | "docker/engine.rs" | "docker/follow.rs"
+        | "docker/read.rs" => false,
         "health/state.rs" => true,
         other => DIRECTORIES.iter().any(|directory| other.starts_with(directory)),
     }
@@ -84,6 +86,21 @@ fn reasons(tree: &Tree) -> Vec<String> {
     verdict
         .code()
         .filter_map(|(_, line)| reason_name(line))
+        .filter(|name| !page.text.contains(&format!("`{name}`")))
+        .map(|name| format!("{PAGE}: does not explain `{name}`"))
+        .collect()
+}
+
+/// The list of names is the one that a test compares with what is rendered.
+fn metrics(tree: &Tree) -> Vec<String> {
+    const PAGE: &str = "README.md";
+    let metrics = tree.file("lb-userspace/src/metrics/mod.rs");
+    let (Some(page), Some(metrics)) = (tree.file(PAGE), metrics) else { return Vec::new() };
+    metrics
+        .code()
+        .skip_while(|(_, line)| !line.starts_with("pub const NAMES"))
+        .take_while(|(_, line)| !line.starts_with("];"))
+        .filter_map(|(_, line)| line.trim().strip_prefix('"')?.strip_suffix("\","))
         .filter(|name| !page.text.contains(&format!("`{name}`")))
         .map(|name| format!("{PAGE}: does not explain `{name}`"))
         .collect()
@@ -195,6 +212,18 @@ mod tests {
         let page = |text| reasons(&tree(&[verdict, ("docs/reasons.md", text)]));
         assert!(page("`not-ip` and `icmp`").is_empty());
         assert_eq!(page("`not-ip` and icmp"), ["docs/reasons.md: does not explain `icmp`"]);
+        assert_eq!(page("").len(), 2);
+    }
+
+    #[test]
+    fn metrics_without_an_explanation_are_found() {
+        let names = (
+            "lb-userspace/src/metrics/mod.rs",
+            "    \"weir_other\",\npub const NAMES: [&str; 2] = [\n    \"weir_a\",\n    \"weir_b\",\n];\n    \"weir_more\",\n",
+        );
+        let page = |text| metrics(&tree(&[names, ("README.md", text)]));
+        assert!(page("`weir_a` and `weir_b`").is_empty());
+        assert_eq!(page("weir_a and `weir_b`"), ["README.md: does not explain `weir_a`"]);
         assert_eq!(page("").len(), 2);
     }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, de::Visitor, forward_to_deserialize_any};
 use super::{
     super::{
         error::Mistake,
-        labels,
+        labels, publish,
         raw::{
             RawAdmin, RawAffinity, RawBackend, RawConfig, RawDocker, RawHairpin, RawHealth,
             RawLimits, RawSelector, RawService, RawSources, RawTimeouts,
@@ -88,7 +88,12 @@ fn every_field_is_in_the_manual() {
         ("`limits`", fields::<RawLimits>()),
         ("`hairpin`", fields::<RawHairpin>()),
     ]);
-    assert_eq!(manual(), expected);
+    let mut found = manual();
+    let elements = found.remove("`weir.publish`").unwrap();
+    assert_eq!(found, expected);
+    for element in elements {
+        assert!(publish::publish(element).is_ok(), "{element}");
+    }
 }
 
 #[test]

@@ -12,15 +12,27 @@ use super::{
     },
     service::Checked,
 };
-use crate::model::{Docker, Selector};
+use crate::model::{Admin, Docker, PortRange, Selector};
 
 /// The engine's socket unless configured otherwise.
 pub const DOCKER_SOCKET_DEFAULT: &str = "/var/run/docker.sock";
 
+/// The file of automatic ports, beside the admin socket.
+const STATE_NAME: &str = "ports.json";
+
 /// A service that chooses containers has them followed; so has the section itself.
-pub(super) fn docker(raw: &Field<RawDocker>, services: &[Checked], report: &mut Report) -> Docker {
+pub(super) fn docker(
+    raw: &Field<RawDocker>,
+    services: &[Checked],
+    admin: &Admin,
+    report: &mut Report,
+) -> Docker {
     let (mut enable, mut socket) = (true, PathBuf::from(DOCKER_SOCKET_DEFAULT));
+    let mut ports = PortRange::DYNAMIC;
+    let mut state = admin.socket.with_file_name(STATE_NAME);
     if let Some(At { value: raw, .. }) = raw.given() {
+        ports = raw.ports.parse_or(report, address::port_range, ports).unwrap_or(ports);
+        state = raw.state.parse_or(report, scalar::file_path, state).unwrap_or_default();
         enable = raw.enable.parse_or(report, scalar::truth, true).unwrap_or(true);
         socket = raw.socket.parse_or(report, scalar::socket_path, socket).unwrap_or_default();
     }
@@ -36,7 +48,7 @@ pub(super) fn docker(raw: &Field<RawDocker>, services: &[Checked], report: &mut 
         .filter_map(|(service, at)| Some((service.name.clone()?, at.value.clone())))
         .collect();
     let follow = enable && (raw.given().is_some() || !selectors.is_empty());
-    Docker { socket: follow.then_some(socket), selectors }
+    Docker { socket: follow.then_some(socket), ports, state: follow.then_some(state), selectors }
 }
 
 pub(super) fn selector(raw: &Field<RawSelector>, report: &mut Report) -> Option<At<Selector>> {

@@ -43,7 +43,7 @@ pub(super) fn validate(raw: &RawConfig, report: &mut Report) -> Loaded {
     listens::without_overlap(&services, report);
     backends::without_loops(&services, report);
     totals::within(&limits, &services, report);
-    let docker = docker::docker(&raw.docker, &services, report);
+    let docker = docker::docker(&raw.docker, &services, &admin, report);
     let services = services.into_iter().filter_map(service::Checked::into_service).collect();
     let drain = drain.unwrap_or(DRAIN_DEFAULT);
     let config = Config {

@@ -1,17 +1,18 @@
 //! Containers and a configuration, and what becomes of them: a row is a description, the services
 //! of the file, the containers, and a line for each container and each service.
 
+mod ports;
 mod rows;
 
 use std::collections::BTreeMap;
 
 use super::{
-    Addresses, Discovered, DockerHealth, Inspected, NetworkMode, Refusal, State, Verdict,
-    services_of,
+    Addresses, Binding, Discovered, DockerHealth, Host, Inspected, Leases, NetworkMode, Refusal,
+    State, Verdict, services_of,
 };
 use crate::{
     config::{self, Loaded},
-    model::Protocol,
+    model::{Config, Docker, HostPorts, Listen, PortRange, Protocol, Publish},
 };
 
 /// Description, services of the file, containers, expectation.
@@ -21,6 +22,7 @@ type Row<'a> = (&'a str, &'a str, &'a [&'a str], &'a [&'a str]);
 fn every_container_gets_its_verdict() {
     let failed: Vec<String> = rows::ROWS
         .iter()
+        .chain(ports::ROWS)
         .map(|(description, file, containers, expected)| {
             (description, told(&discover(file, containers)), expected)
         })
@@ -34,12 +36,12 @@ fn every_container_gets_its_verdict() {
 
 #[test]
 fn the_order_of_the_list_decides_nothing() {
-    for (description, file, containers, _) in rows::ROWS {
+    for (description, file, containers, _) in rows::ROWS.iter().chain(ports::ROWS) {
         let Loaded { config, docker } = loaded(file);
         let mut containers: Vec<Inspected> = made(containers);
-        let forth = services_of(&containers, &config, &docker);
+        let forth = on_host(&containers, &config, &docker);
         containers.reverse();
-        assert_eq!(services_of(&containers, &config, &docker), forth, "{description}");
+        assert_eq!(on_host(&containers, &config, &docker), forth, "{description}");
     }
 }
 
@@ -68,7 +70,7 @@ fn the_dataplane_has_room_for_so_many() {
     for (limits, what) in [("services: 2", "services"), ("backends: 2", "backends")] {
         let text = format!("services: []\nlimits: {{ {limits} }}\n");
         let Loaded { config, docker } = config::parse("weir.yaml", &text).unwrap();
-        let found = services_of(&made(&containers), &config, &docker);
+        let found = on_host(&made(&containers), &config, &docker);
         assert_eq!((found.services.len(), found.backends.len()), (2, 2), "{limits}");
         let refused = Verdict::Refused(vec![Refusal::NoRoom {
             what: if what == "services" { "services" } else { "backends" },
@@ -78,18 +80,35 @@ fn the_dataplane_has_room_for_so_many() {
     }
 }
 
+/// A host of two addresses, on which somebody listens on port 22.
+fn on_host(containers: &[Inspected], config: &Config, docker: &Docker) -> Discovered {
+    on_host_with(&Leases::default(), containers, config, docker)
+}
+
+fn on_host_with(
+    leases: &Leases,
+    containers: &[Inspected],
+    config: &Config,
+    docker: &Docker,
+) -> Discovered {
+    let addresses = ["198.18.0.1", "fd00:18::1"].map(|text| text.parse().unwrap());
+    let hold = |listen: Listen| !listen.ports.contains(22);
+    let host = Host { addresses: &addresses, leases, hold: &hold };
+    services_of(containers, config, docker, &host)
+}
+
 fn loaded(services: &str) -> Loaded {
     let text = if services.is_empty() {
-        "services: []\ndocker: {}\n".to_owned()
+        "services: []\ndocker: { ports: 40000-40002 }\n".to_owned()
     } else {
-        format!("services:\n{services}docker: {{}}\n")
+        format!("services:\n{services}docker: {{ ports: 40000-40002 }}\n")
     };
     config::parse("weir.yaml", &text).unwrap_or_else(|mistakes| panic!("{mistakes}"))
 }
 
 fn discover(services: &str, containers: &[&str]) -> Discovered {
     let Loaded { config, docker } = loaded(services);
-    services_of(&made(containers), &config, &docker)
+    on_host(&made(containers), &config, &docker)
 }
 
 /// Containers in the order in which they were made.
@@ -102,7 +121,8 @@ fn made(lines: &[&str]) -> Vec<Inspected> {
 }
 
 /// `name net=NETWORK:ADDRESS[,ADDRESS] mode=MODE state=STATE health=HEALTH expose=PORT[/udp]
-/// netns=INODE stopping started=TIME label=value…`, where `_` in a value is a space.
+/// netns=INODE stopping started=TIME -p=[ADDRESS+]HOST:PORT[/udp] -P label=value…`, where `_` in a
+/// value is a space.
 fn container(line: &str) -> Inspected {
     let mut words = line.split_whitespace();
     let name = words.next().unwrap().to_owned();
@@ -137,6 +157,8 @@ fn container(line: &str) -> Inspected {
                 let protocol = if port.is_some() { Protocol::Udp } else { Protocol::Tcp };
                 container.exposed.push((port.unwrap_or(value).parse().unwrap(), protocol));
             }
+            "-P" => container.publish_all = true,
+            "-p" => container.bindings.push(binding(value)),
             label => {
                 container.labels.insert(label.to_owned(), value.replace('_', " "));
             }
@@ -145,11 +167,30 @@ fn container(line: &str) -> Inspected {
     container
 }
 
+/// What the engine makes of `-p`: it publishes the port itself.
+fn binding(text: &str) -> Binding {
+    let (address, rest) = text.split_once('+').unwrap_or(("", text));
+    let (host, port) = rest.split_once(':').unwrap();
+    let (port, protocol) = match port.strip_suffix("/udp") {
+        Some(port) => (port, Protocol::Udp),
+        None => (port, Protocol::Tcp),
+    };
+    let range = |text: &str| {
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        PortRange::new(first.parse().unwrap(), last.parse().unwrap()).unwrap()
+    };
+    let auto = host.is_empty();
+    let host = if auto { HostPorts::Auto } else { HostPorts::Fixed(range(host)) };
+    let (address, container) = (address.parse().ok(), range(port));
+    Binding { publish: Publish { address, host, container, protocol }, by_engine: !auto }
+}
+
 fn addresses(list: &str) -> Addresses {
     let parts = || list.split(',');
     Addresses {
         v4: parts().find_map(|text| text.parse().ok()),
         v6: parts().find_map(|text| text.parse().ok()),
+        kind: super::NetworkKind::default(),
     }
 }
 
@@ -172,8 +213,14 @@ fn told(found: &Discovered) -> Vec<String> {
         let backends: Vec<_> =
             backends.iter().map(|(end, weight)| format!("{end}*{weight}")).collect();
         let health = if service.health.is_some() { " checked" } else { "" };
+        let sources = service.sources.iter().map(|network| format!(" from {network}"));
+        let sources: String = sources.collect();
         let (name, policy) = (&service.name, service.policy.name());
-        format!("{name} at {} {policy}{health} -> {}", listens.join(" "), backends.join(" "))
+        format!(
+            "{name} at {} {policy}{health}{sources} -> {}",
+            listens.join(" "),
+            backends.join(" ")
+        )
     });
     containers.chain(services).collect()
 }

@@ -145,7 +145,7 @@ pub(super) const ROWS: &[Row<'_>] = &[
         "",
         &["a net=n:198.18.144.2 expose=80 weir.enable=true"],
         &[
-            "a: refused, service a is not in the configuration and no container says by weir.listen where it listens",
+            "a: refused, where does service a listen? it is not in the configuration, and none of its containers has weir.listen, weir.publish or a port of Docker's -p",
         ],
     ),
     (

@@ -1,12 +1,12 @@
 //! All that is in the test's image: a server that says who answers, and its health.
 //!
-//! `server serve PORT` (or the port in the variable `PORT`), `server check` (exit code 0: healthy), `server sick`, `server well`. As
-//! process 1 of a container it ignores SIGTERM and serves on until the grace period is over, as
+//! `server serve PORT` (or the ports in the variable `PORT`), `server check` (exit code 0: healthy),
+//! `server sick`, `server well`, `server get ADDRESS` (prints an answer). As process 1 of a container it ignores SIGTERM and serves on until the grace period is over, as
 //! programs do that wait for their balancer.
 
 use std::{
     env, fs,
-    io::{BufRead as _, BufReader, Write as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{TcpListener, TcpStream},
     path::Path,
     process::exit,
@@ -19,12 +19,26 @@ fn main() {
     let words: Vec<String> = env::args().collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words[1..] {
-        ["serve", port] => serve(env::var("PORT").as_deref().unwrap_or(port).parse().unwrap()),
+        ["serve", port] => {
+            let ports = env::var("PORT").unwrap_or_else(|_| port.to_owned());
+            let ports = ports.split(',').map(|port| port.parse().unwrap());
+            let servers: Vec<_> = ports.map(|port| thread::spawn(move || serve(port))).collect();
+            servers.into_iter().for_each(|server| server.join().unwrap());
+        }
         ["check"] => exit(i32::from(Path::new(SICK).exists())),
+        ["get", address] => print!("{}", get(address)),
         ["sick"] => fs::write(SICK, "").unwrap(),
         ["well"] => fs::remove_file(SICK).unwrap(),
         _ => exit(2),
     }
+}
+
+fn get(address: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
 }
 
 fn serve(port: u16) {

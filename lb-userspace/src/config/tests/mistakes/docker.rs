@@ -83,10 +83,29 @@ docker: { socket: 'tcp://198.18.0.1:2375' }
         &["2:19 path `tcp://198.18.0.1:2375` is not absolute"],
     ),
     (
+        "automatic ports that are none, and a file that is nowhere",
+        "services: []
+docker: { ports: 100-90, state: ports.json }
+",
+        &[
+            "2:18 port range `100-90` ends before it begins | `90-100`",
+            "2:33 path `ports.json` is not absolute",
+        ],
+    ),
+    (
+        "automatic ports from 0 on",
+        "services: []
+docker: { ports: 0-100 }
+",
+        &["2:18 `0` is not a port; ports run from 1 to 65535"],
+    ),
+    (
         "an unknown field of docker",
         "services: []
 docker: { host: /run/docker.sock }
 ",
-        &["2:11 unknown field `host` in docker | the fields are `enable`, `socket`"],
+        &[
+            "2:11 unknown field `host` in docker | the fields are `enable`, `socket`, `ports`, `state`",
+        ],
     ),
 ];

@@ -1,0 +1,49 @@
+//! The daemon's numbers, for whoever scrapes them.
+
+use std::collections::BTreeMap;
+
+use lb_common::abi::stats::Traffic;
+
+use super::{Daemon, answers::name};
+use crate::{
+    admin::{Data, report::BackendState},
+    dataplane::signals::Reading,
+    metrics::{self, BackendMetrics, MetricsInput, ServiceMetrics},
+    model::{Endpoint, Service},
+};
+
+impl Daemon {
+    pub(super) fn metrics(&self) -> anyhow::Result<Data> {
+        let (counters, ids) = (self.counters()?, self.service_ids());
+        let is_up = |endpoint: &Endpoint| self.state.backend_state(endpoint) == BackendState::Up;
+        let service = |service: &Service| ServiceMetrics {
+            name: service.name.to_string(),
+            traffic: traffic(&counters.services, ids.get(&service.name).copied()),
+            backends_up: service.backends.iter().filter(|b| is_up(&b.endpoint)).count() as u64,
+            backends: service.backends.len() as u64,
+        };
+        let backend = |endpoint: Endpoint| {
+            let id = self.backend_id(&endpoint);
+            BackendMetrics {
+                backend: name(&endpoint),
+                traffic: traffic(&counters.backends, id),
+                reading: id.map_or_else(Reading::default, |id| counters.reading(id)),
+                up: is_up(&endpoint),
+            }
+        };
+        let input = MetricsInput {
+            services: self.state.config.services.iter().map(service).collect(),
+            backends: self.state.endpoints().into_iter().map(backend).collect(),
+            reasons: counters.reasons.clone(),
+            generation: self.state.generation,
+            reloads_ok: self.reloads_ok,
+            reloads_failed: self.reloads_failed,
+            docker: self.docker_metrics(),
+        };
+        Ok(Data::Metrics(metrics::render(&input)))
+    }
+}
+
+fn traffic(all: &BTreeMap<u32, Traffic>, id: Option<u32>) -> Traffic {
+    id.and_then(|id| all.get(&id).copied()).unwrap_or_default()
+}
