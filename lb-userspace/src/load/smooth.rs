@@ -49,6 +49,8 @@ pub(crate) struct Averages {
     turns: f64,
     attempts: f64,
     failures: f64,
+    /// Turns since one ended, and those expected.
+    since_turn: (f64, f64),
     /// Ticks of short memory that remain.
     alert: u32,
 }
@@ -117,15 +119,24 @@ impl Averages {
     }
 
     /// Shortens the memory if a tick had far more or fewer turns than the averages led to expect: by
-    /// standard deviations of the turns there were, or, where there were too few to have any, if the
-    /// most they can mean is a fifth of what was expected: one long request holds up many.
+    /// standard deviations of the turns there were; or, since the last turn that ended, if the most
+    /// that can mean is a fifth of what was expected: one long request holds up many.
     pub(crate) fn watch(&mut self, turns: f64, expected: f64, settings: &Settings) {
+        if !(turns.is_finite() && expected.is_finite()) {
+            return;
+        }
+        self.since_turn.0 += turns;
+        self.since_turn.1 += expected;
+        let missed = at_most(self.since_turn.0) < self.since_turn.1 / 5.0;
         let ratio = (turns / expected).ln().abs();
         let z = ratio * turns.sqrt() / settings.service_cv.max(1.0);
         // Of a handful of turns, many ending together is chance.
         let changed = z.is_finite() && z > settings.change_z && turns.max(expected) >= 8.0;
-        if expected.is_finite() && (changed || at_most(turns) < expected / 5.0) {
+        if changed || missed {
             self.alert = settings.change_ticks;
+        }
+        if changed || missed || self.since_turn.0 >= 1.0 {
+            self.since_turn = (0.0, 0.0);
         }
     }
 

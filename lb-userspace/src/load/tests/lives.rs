@@ -41,6 +41,26 @@ fn an_antagonist_is_noticed_within_seconds() {
 }
 
 #[test]
+fn a_stalled_backend_does_not_live_on_what_it_was() {
+    for rate in [30.0, 8.0, 2.0] {
+        let well = serving(rate, 0.6);
+        let mut stalled = serving(0.0, 0.99);
+        stalled.traffic.in_flight = 200.0;
+        let mut deadlocked = stalled.clone();
+        deadlocked.host.cpu = Some(Reading::fresh(0.0));
+        let mut bare = stalled.clone();
+        bare.host = Host::default();
+        for stuck in [stalled, deadlocked, bare] {
+            let mut life = Life::new();
+            let before = life.ticks(60, &[well.clone(), well.clone(), well.clone()]);
+            let after = life.ticks(40, &[stuck, well.clone(), well.clone()]);
+            let left = capacities(&after)[0] / capacities(&before)[0];
+            assert!(left < 0.25, "{rate}/s: {left}, {}", after.backends[&0].explanation);
+        }
+    }
+}
+
+#[test]
 fn what_no_utilisation_shows_is_found_in_the_queue() {
     let mut hidden = serving(30.0, 0.1);
     hidden.traffic.in_flight = 4.0;
