@@ -10,6 +10,7 @@ pub mod demo;
 pub mod docker;
 pub mod health;
 pub mod lab;
+pub mod load;
 pub mod maps;
 pub mod metrics;
 pub mod model;

@@ -1,0 +1,3 @@
+//! Load: from what the host and the backends show to what they can take.
+
+pub mod host;
