@@ -1,3 +1,4 @@
 //! Load: from what the host and the backends show to what they can take.
 
 pub mod host;
+pub mod report;

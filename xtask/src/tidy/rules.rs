@@ -41,7 +41,9 @@ fn is_pure(path: &str) -> bool {
         | "load/host/meter.rs"
         | "load/host/normalise.rs"
         | "load/host/parse.rs"
-        | "load/host/reading.rs" => true,
+        | "load/host/reading.rs"
+        | "load/report/agent.rs"
+        | "load/report/orca.rs" => true,
         other => DIRECTORIES.iter().any(|directory| other.starts_with(directory)),
     }
 }
