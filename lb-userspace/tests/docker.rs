@@ -15,6 +15,7 @@ mod docker {
     mod engines;
     mod image;
     mod life;
+    mod load;
     mod networks;
     mod ports;
     mod verdicts;

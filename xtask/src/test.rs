@@ -59,6 +59,8 @@ const NETNS: Suite = Suite {
         "--features",
         "netns-tests",
         "--test",
+        "cgroups",
+        "--test",
         "lab",
         "--test",
         "links",

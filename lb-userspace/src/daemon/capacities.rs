@@ -1,9 +1,12 @@
 //! Capacities from live load: once a second what the backends show goes through the control law of
 //! every service that balances by it.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
-use super::{Daemon, state::State};
+use super::{Daemon, machines::Machines, state::State};
 use crate::{
     admin::report::{BackendState, LoadReport},
     dataplane::signals::Reading,
@@ -31,6 +34,7 @@ pub(super) struct Learned {
 #[derive(Debug, Default)]
 pub(super) struct Capacities {
     meters: BTreeMap<Who, Meter>,
+    machines: Machines,
     services: BTreeMap<ServiceName, Followed>,
 }
 
@@ -44,16 +48,18 @@ impl Capacities {
     /// One tick of all services; those whose capacities are to be told, with them.
     fn tick(
         &mut self,
-        now: Duration,
+        (now, started): (Instant, Instant),
         state: &State,
         readings: &BTreeMap<Endpoint, Reading>,
     ) -> BTreeMap<ServiceName, BTreeMap<Endpoint, Learned>> {
+        let hosts = self.machines.look(now, state, readings.keys().copied());
+        let now = now.saturating_duration_since(started);
         let traffic = self.measure(now, state, readings);
         let followed: Vec<&Service> = state.followed().collect();
         self.services.retain(|name, _| followed.iter().any(|service| service.name == *name));
         let mut told = BTreeMap::new();
         for service in followed {
-            let samples = samples(state, service, &traffic);
+            let samples = samples(state, service, &traffic, &hosts);
             let entry = self.services.entry(service.name.clone());
             let followed = entry.or_insert_with(|| Followed {
                 controller: Controller::new(Settings::default()),
@@ -93,6 +99,7 @@ fn samples(
     state: &State,
     service: &Service,
     traffic: &BTreeMap<Who, Traffic>,
+    hosts: &BTreeMap<Who, Host>,
 ) -> BTreeMap<Who, Sample> {
     let sample = |spec: &BackendSpec| {
         let who = state.who(&spec.endpoint);
@@ -101,7 +108,7 @@ fn samples(
             standing: standing(state, &spec.endpoint),
             weight: Weight::new(weight).unwrap_or(spec.weight),
             traffic: traffic.get(&who).cloned().unwrap_or_default(),
-            host: Host::default(),
+            host: hosts.get(&who).cloned().unwrap_or_default(),
         };
         (who, sample)
     };
@@ -133,7 +140,7 @@ impl Daemon {
             .collect();
         let readings = self.dataplane.readings(ids.keys().copied())?;
         let readings = readings.into_iter().map(|(id, reading)| (ids[&id], reading)).collect();
-        let told = self.capacities.tick(self.started.elapsed(), &self.state, &readings);
+        let told = self.capacities.tick((Instant::now(), self.started), &self.state, &readings);
         self.state.learn(told);
         Ok(self.dataplane.beat()?)
     }

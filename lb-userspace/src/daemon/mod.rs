@@ -9,6 +9,7 @@ mod containers;
 mod explain;
 mod hook;
 mod host_clients;
+mod machines;
 mod numbers;
 pub mod ports;
 mod state;

@@ -139,6 +139,11 @@ impl State {
         self.learned.get(service)?.get(endpoint).copied()
     }
 
+    /// The process of a backend that is a container of this host.
+    pub(super) fn process(&self, endpoint: &Endpoint) -> Option<u32> {
+        self.provided.get(endpoint)?.pid
+    }
+
     /// A backend, and which one of those that are one after the other at its address.
     pub(super) fn who(&self, endpoint: &Endpoint) -> Who {
         (*endpoint, self.provided.get(endpoint).map(|provided| provided.incarnation.clone()))
@@ -404,7 +409,8 @@ mod tests {
     /// The second backend is a container.
     fn provided(start: &str, held: Option<Held>) -> BTreeMap<Endpoint, Provided> {
         let (container, incarnation) = ("web-1".to_owned(), start.to_owned());
-        let provided = Provided { container, incarnation, held, network: NetworkKind::Bridge };
+        let network = NetworkKind::Bridge;
+        let provided = Provided { container, incarnation, held, network, pid: None };
         [(endpoint(3), provided)].into()
     }
 

@@ -50,6 +50,8 @@ pub struct Provided {
     pub held: Option<Held>,
     /// What its network is.
     pub network: NetworkKind,
+    /// Its process, where that can be seen.
+    pub pid: Option<u32>,
 }
 
 /// What became of a container.
@@ -264,7 +266,8 @@ impl Published {
             let incarnation = container.incarnation();
             let network = network_at(container, endpoint.address);
             let name = container.name.clone();
-            let provided = Provided { container: name, incarnation, held, network };
+            let pid = container.pid;
+            let provided = Provided { container: name, incarnation, held, network, pid };
             self.backends.insert(*endpoint, provided);
         }
         let places = places.into_iter().map(|(service, endpoint, _)| (service, endpoint)).collect();

@@ -143,6 +143,7 @@ impl Engine {
         let Some((mut container, pid)) = read::inspected(raw) else { return Ok(None) };
         // It may have ended, and another pid namespace may hide it.
         let namespace = pid.and_then(|pid| fs::metadata(format!("/proc/{pid}/ns/net")).ok());
+        container.pid = pid.filter(|_| namespace.is_some()).and_then(|pid| pid.try_into().ok());
         container.netns = namespace.map(|namespace| namespace.ino());
         for (name, network) in networks {
             self.look_into(&mut container, &name, &network).await?;

@@ -41,6 +41,8 @@ pub struct Inspected {
     pub stop_signal: i32,
     /// The inode of its network namespace, where that can be seen.
     pub netns: Option<u64>,
+    /// Its process, where that can be seen.
+    pub pid: Option<u32>,
 }
 
 impl Inspected {

@@ -41,6 +41,7 @@ pub(super) fn inspected(raw: ContainerInspectResponse) -> Option<(Inspected, Opt
         mode: NetworkMode::of(&mode),
         networks: networks.iter().map(|(name, end)| (name.clone(), addresses(end))).collect(),
         netns: None,
+        pid: None,
         stop_signal: signal.unwrap_or(Signal::SIGTERM as i32),
         state: self::state(&state),
     };

@@ -1,7 +1,7 @@
 //! Balancing by live load: what backends do now becomes what they get next.
 //!
 //! The dataplane chooses for every new flow, in nanoseconds, the backend with the smallest
-//! `(turns in flight + 1) / capacity`. This folder finds the capacities, once a second: measured
+//! `(turns in flight + ½) / capacity`. This folder finds the capacities, once a second: measured
 //! figures ([`sample`]) become averages (`smooth`), averages say what limits a backend
 //! (`classify`), and what it serves divided by how busy that makes it is its capacity
 //! (`weigh`), behind guards against everything that is not so (`track`, `outlier`). The [`Controller`]
@@ -10,6 +10,7 @@
 //!
 //! All of it is pure: time is an argument, and so is everything measured.
 
+pub mod host;
 pub mod measure;
 pub mod sample;
 mod smooth;

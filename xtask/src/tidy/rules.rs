@@ -50,6 +50,13 @@ fn is_pure(path: &str) -> bool {
         "config/watch.rs" | "docker/bindings.rs" | "docker/engine.rs" | "docker/follow.rs"
         | "docker/read.rs" => false,
         "health/state.rs" => true,
+        "load/host/locate.rs"
+        | "load/host/meter.rs"
+        | "load/host/normalise.rs"
+        | "load/host/parse.rs"
+        | "load/host/reading.rs"
+        | "load/report/agent.rs"
+        | "load/report/orca.rs" => true,
         other => DIRECTORIES.iter().any(|directory| other.starts_with(directory)),
     }
 }

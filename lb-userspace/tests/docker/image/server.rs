@@ -1,7 +1,7 @@
 //! All that is in the test's image: a server that says who answers, and its health.
 //!
 //! `server serve PORT` (or the ports in the variable `PORT`), `server check` (exit code 0: healthy),
-//! `server sick`, `server well`, `server get ADDRESS` (prints an answer). As process 1 of a container it ignores SIGTERM and serves on until the grace period is over, as
+//! `server sick`, `server well`, `server burn SECONDS`, `server get ADDRESS` (prints an answer). As process 1 of a container it ignores SIGTERM and serves on until the grace period is over, as
 //! programs do that wait for their balancer.
 
 use std::{
@@ -11,6 +11,7 @@ use std::{
     path::Path,
     process::exit,
     thread,
+    time::{Duration, Instant},
 };
 
 const SICK: &str = "/sick";
@@ -25,11 +26,20 @@ fn main() {
             let servers: Vec<_> = ports.map(|port| thread::spawn(move || serve(port))).collect();
             servers.into_iter().for_each(|server| server.join().unwrap());
         }
+        ["burn", seconds] => burn(Duration::from_secs(seconds.parse().unwrap())),
         ["check"] => exit(i32::from(Path::new(SICK).exists())),
         ["get", address] => print!("{}", get(address)),
         ["sick"] => fs::write(SICK, "").unwrap(),
         ["well"] => fs::remove_file(SICK).unwrap(),
         _ => exit(2),
+    }
+}
+
+/// Takes all the CPU there is for a while.
+fn burn(time: Duration) {
+    let start = Instant::now();
+    while start.elapsed() < time {
+        std::hint::spin_loop();
     }
 }
 
