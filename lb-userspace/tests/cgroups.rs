@@ -15,7 +15,7 @@ use std::{
 };
 
 use lb_userspace::load::host::{
-    Cgroup, CgroupError, Host, Meter, Scratch, Unknown, Utilisations, host,
+    Cgroup, CgroupError, Host, Meter, Scratch, Unknown, Utilisations, host, raise_descriptor_limit,
 };
 
 use self::bench::{Group, Kernel};
@@ -193,9 +193,9 @@ fn a_process_leads_to_its_cgroup() {
     let quota = |reading: &lb_userspace::load::host::Reading| reading.cpu.own().unwrap().quota;
     assert_eq!(quota(&of_process).map(|quota| (quota.cores() * 100.0).round()), Some(30.0));
     assert_eq!(quota(&of_process), quota(&of_path));
-    // Anybody's: that of the test itself has no limit here, and is read all the same.
+    // Anybody's: that of the test itself may be the root, and is read all the same.
     let mut own = Cgroup::of_process(std::process::id(), host, &mut scratch).unwrap();
-    assert!(own.read(&mut scratch).unwrap().cpu.own().unwrap().usage_ns > Some(0));
+    own.read(&mut scratch).unwrap();
 }
 
 /// Prints what a second costs: with `--nocapture`.
@@ -205,7 +205,8 @@ fn five_hundred_are_read_each_second() {
     let parent = Group::new("many");
     let groups: Vec<Group> = (0..COUNT).map(|index| parent.child(&index.to_string())).collect();
     let mut scratch = Scratch::default();
-    bench::raise_descriptors();
+    // Some eight files each.
+    assert!(raise_descriptor_limit().unwrap() > 8 * COUNT, "too few descriptors are allowed");
     let host = host().unwrap();
     let mut open = |group: &Group| Cgroup::of_path(group.path(), host, &mut scratch).unwrap();
     let mut cgroups: Vec<Cgroup> = groups.iter().map(&mut open).collect();

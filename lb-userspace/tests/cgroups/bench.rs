@@ -10,8 +10,6 @@ use std::{
     time::Duration,
 };
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
-
 const TOP: &str = "/sys/fs/cgroup";
 const PREFIX: &str = "weirtest";
 const V1: [&str; 6] = ["cpu", "cpuacct", "cpuset", "memory", "blkio", "unified"];
@@ -199,10 +197,4 @@ impl Drop for Running {
         self.0.kill().ok();
         self.0.wait().ok();
     }
-}
-
-/// A cgroup keeps some ten files open.
-pub(crate) fn raise_descriptors() {
-    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
 }

@@ -36,8 +36,8 @@ fn is_pure(path: &str) -> bool {
     let Some(path) = path.strip_prefix("lb-userspace/src/") else { return false };
     match path {
         "config/watch.rs" | "docker/engine.rs" | "docker/follow.rs" | "docker/read.rs" => false,
-        "health/state.rs" => true,
-        "load/host/locate.rs"
+        "health/state.rs"
+        | "load/host/locate.rs"
         | "load/host/meter.rs"
         | "load/host/normalise.rs"
         | "load/host/parse.rs"
