@@ -56,7 +56,7 @@ fn a_burner_fills_its_quota_and_an_idle_one_does_not() {
     burner.set_quota(20_000);
     idle.set_quota(20_000);
     let _burn = burner.run("while :; do :; done");
-    let _sleep = idle.run("sleep 1000");
+    let _sleep = idle.run("sleep 100");
     thread::sleep(Duration::from_millis(300));
     let [burns, idles] = over([burner.path(), idle.path()]);
     assert!(burns.cpu.unwrap() > 0.8, "{burns:?}");
@@ -78,7 +78,7 @@ fn a_quota_above_binds_all_below() {
     pod.set_quota(20_000);
     let (burner, idle) = (pod.child("burner"), pod.child("idle"));
     let _burn = burner.run("while :; do :; done");
-    let _sleep = idle.run("sleep 1000");
+    let _sleep = idle.run("sleep 100");
     thread::sleep(Duration::from_millis(300));
     for found in over([burner.path(), idle.path()]) {
         // The idle one, too, would have to wait for its neighbour.
@@ -182,7 +182,7 @@ fn a_cgroup_that_comes_back_is_another_one() {
 fn a_process_leads_to_its_cgroup() {
     let group = Group::new("process");
     group.set_quota(30_000);
-    let child = group.run("sleep 1000");
+    let child = group.run("sleep 100");
     let host = host().unwrap();
     let mut scratch = Scratch::default();
     let mut by_process = Cgroup::of_process(child.id(), host, &mut scratch).unwrap();

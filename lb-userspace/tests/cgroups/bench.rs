@@ -140,10 +140,11 @@ impl Group {
         }
     }
 
-    /// Runs a script of the shell in it, from its first command on.
+    /// Runs a script of the shell in it, from its first command on. Should the tests be killed, it
+    /// ends by itself after a while.
     pub(crate) fn run(&self, script: &str) -> Running {
         let mut command = Command::new("sh");
-        command.arg("-c").arg(format!("read go; {script}"));
+        command.arg("-c").arg(format!("read go; ulimit -t 20; {script}"));
         let mut child = Running(command.stdin(Stdio::piped()).spawn().unwrap());
         for directory in self.directories() {
             fs::write(directory.join("cgroup.procs"), child.id().to_string()).unwrap();
