@@ -15,7 +15,7 @@ use std::{
 };
 
 use lb_userspace::load::host::{
-    Cgroup, CgroupError, Host, Meter, Scratch, Unknown, Utilisations, host,
+    Cgroup, CgroupError, Host, Meter, Scratch, Unknown, Utilisations, host, raise_descriptor_limit,
 };
 
 use self::bench::{Group, Kernel};
@@ -56,7 +56,7 @@ fn a_burner_fills_its_quota_and_an_idle_one_does_not() {
     burner.set_quota(20_000);
     idle.set_quota(20_000);
     let _burn = burner.run("while :; do :; done");
-    let _sleep = idle.run("sleep 1000");
+    let _sleep = idle.run("sleep 100");
     thread::sleep(Duration::from_millis(300));
     let [burns, idles] = over([burner.path(), idle.path()]);
     assert!(burns.cpu.unwrap() > 0.8, "{burns:?}");
@@ -78,7 +78,7 @@ fn a_quota_above_binds_all_below() {
     pod.set_quota(20_000);
     let (burner, idle) = (pod.child("burner"), pod.child("idle"));
     let _burn = burner.run("while :; do :; done");
-    let _sleep = idle.run("sleep 1000");
+    let _sleep = idle.run("sleep 100");
     thread::sleep(Duration::from_millis(300));
     for found in over([burner.path(), idle.path()]) {
         // The idle one, too, would have to wait for its neighbour.
@@ -182,7 +182,7 @@ fn a_cgroup_that_comes_back_is_another_one() {
 fn a_process_leads_to_its_cgroup() {
     let group = Group::new("process");
     group.set_quota(30_000);
-    let child = group.run("sleep 1000");
+    let child = group.run("sleep 100");
     let host = host().unwrap();
     let mut scratch = Scratch::default();
     let mut by_process = Cgroup::of_process(child.id(), host, &mut scratch).unwrap();
@@ -193,9 +193,9 @@ fn a_process_leads_to_its_cgroup() {
     let quota = |reading: &lb_userspace::load::host::Reading| reading.cpu.own().unwrap().quota;
     assert_eq!(quota(&of_process).map(|quota| (quota.cores() * 100.0).round()), Some(30.0));
     assert_eq!(quota(&of_process), quota(&of_path));
-    // Anybody's: that of the test itself has no limit here, and is read all the same.
+    // Anybody's: that of the test itself may be the root, and is read all the same.
     let mut own = Cgroup::of_process(std::process::id(), host, &mut scratch).unwrap();
-    assert!(own.read(&mut scratch).unwrap().cpu.own().unwrap().usage_ns > Some(0));
+    own.read(&mut scratch).unwrap();
 }
 
 /// Prints what a second costs: with `--nocapture`.
@@ -205,7 +205,8 @@ fn five_hundred_are_read_each_second() {
     let parent = Group::new("many");
     let groups: Vec<Group> = (0..COUNT).map(|index| parent.child(&index.to_string())).collect();
     let mut scratch = Scratch::default();
-    bench::raise_descriptors();
+    // Some eight files each.
+    assert!(raise_descriptor_limit().unwrap() > 8 * COUNT, "too few descriptors are allowed");
     let host = host().unwrap();
     let mut open = |group: &Group| Cgroup::of_path(group.path(), host, &mut scratch).unwrap();
     let mut cgroups: Vec<Cgroup> = groups.iter().map(&mut open).collect();

@@ -254,6 +254,16 @@ fn wrong_usage_is_exit_code_2_and_says_what_is_wrong() {
         ("weir simulate --config w --pcap i --hex h", "cannot be used with"),
         ("weir simulate --config w --pcap i --mode xdp-generic", "[possible values: xdp, tc]"),
         ("weir simulate --config w --pcap i --out i", "would overwrite the input"),
+        ("weir completions", "<SHELL>"),
+        ("weir completions cmd", "[possible values: bash"),
+    ] {
+        refused(line, part);
+    }
+}
+
+#[test]
+fn wrong_usage_of_what_works_on_files_is_as_wrong() {
+    for (line, part) in [
         ("weir forecast a b", "unexpected argument"),
         ("weir forecast --window 3", "3 is not in 4..=1000"),
         ("weir forecast --window 1001", "1001 is not in 4..=1000"),
@@ -275,14 +285,17 @@ fn wrong_usage_is_exit_code_2_and_says_what_is_wrong() {
         ("weir place --nodes n --workloads w --iterations 1000001", "is not in 0..=1000000"),
         ("weir place --nodes n --workloads w --threads 0", "0 is not in 1..=1024"),
         ("weir place --nodes n --workloads w --method best", "[possible values: kubernetes"),
-        ("weir completions", "<SHELL>"),
-        ("weir completions cmd", "[possible values: bash"),
     ] {
-        let error = read(line).unwrap_err();
-        assert_eq!(error.exit_code(), 2, "{line}");
-        let text = error.to_string();
-        assert!(text.contains(part), "{line}: {text}");
+        refused(line, part);
     }
+}
+
+/// A line is wrong usage, and said to be so.
+fn refused(line: &str, part: &str) {
+    let error = read(line).unwrap_err();
+    assert_eq!(error.exit_code(), 2, "{line}");
+    let text = error.to_string();
+    assert!(text.contains(part), "{line}: {text}");
 }
 
 #[test]

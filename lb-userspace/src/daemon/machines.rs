@@ -82,6 +82,10 @@ impl Machines {
     fn host(&mut self) -> Option<host::Host> {
         if self.host.is_none() {
             self.host = host::host().inspect_err(|error| debug!(%error, "no figures")).ok();
+            // Each cgroup keeps a few files open.
+            if let Err(error) = host::raise_descriptor_limit() {
+                debug!(%error, "few containers can be read");
+            }
         }
         self.host
     }

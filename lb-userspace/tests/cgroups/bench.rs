@@ -10,8 +10,6 @@ use std::{
     time::Duration,
 };
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
-
 const TOP: &str = "/sys/fs/cgroup";
 const PREFIX: &str = "weirtest";
 const V1: [&str; 6] = ["cpu", "cpuacct", "cpuset", "memory", "blkio", "unified"];
@@ -142,10 +140,11 @@ impl Group {
         }
     }
 
-    /// Runs a script of the shell in it, from its first command on.
+    /// Runs a script of the shell in it, from its first command on. Should the tests be killed, it
+    /// ends by itself after a while.
     pub(crate) fn run(&self, script: &str) -> Running {
         let mut command = Command::new("sh");
-        command.arg("-c").arg(format!("read go; {script}"));
+        command.arg("-c").arg(format!("read go; ulimit -t 20; {script}"));
         let mut child = Running(command.stdin(Stdio::piped()).spawn().unwrap());
         for directory in self.directories() {
             fs::write(directory.join("cgroup.procs"), child.id().to_string()).unwrap();
@@ -199,10 +198,4 @@ impl Drop for Running {
         self.0.kill().ok();
         self.0.wait().ok();
     }
-}
-
-/// A cgroup keeps some ten files open.
-pub(crate) fn raise_descriptors() {
-    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
 }

@@ -46,17 +46,18 @@ fn is_pure(path: &str) -> bool {
     ];
     let Some(path) = path.strip_prefix("lb-userspace/src/") else { return false };
     match path {
-        host if host.starts_with("load/host/") => false,
-        "config/watch.rs" | "docker/bindings.rs" | "docker/engine.rs" | "docker/follow.rs"
-        | "docker/read.rs" => false,
+        "config/watch.rs"
+        | "docker/bindings.rs"
+        | "docker/engine.rs"
+        | "docker/follow.rs"
+        | "docker/read.rs"
+        | "load/host/cgroup.rs"
+        | "load/host/file.rs"
+        | "load/host/files.rs"
+        | "load/host/io_files.rs"
+        | "load/host/links.rs"
+        | "load/host/machine.rs" => false,
         "health/state.rs" => true,
-        "load/host/locate.rs"
-        | "load/host/meter.rs"
-        | "load/host/normalise.rs"
-        | "load/host/parse.rs"
-        | "load/host/reading.rs"
-        | "load/report/agent.rs"
-        | "load/report/orca.rs" => true,
         other => DIRECTORIES.iter().any(|directory| other.starts_with(directory)),
     }
 }

@@ -9,7 +9,7 @@ use super::{
     Host,
     file::{Kept, Removed, Scratch, once},
     io_files::IoFiles,
-    locate::{Kind, Places},
+    locate::{Kind, Place, Places},
     parse,
     reading::{Cpu, Memory, Pressure, Quota, Reading},
 };
@@ -60,7 +60,7 @@ impl Files {
         host: Host,
         scratch: &mut Scratch,
     ) -> io::Result<Self> {
-        let unified = places.get(Kind::Unified).map(super::locate::Place::directory);
+        let unified = places.get(Kind::Unified).and_then(Place::own_directory);
         let pressure = |name| match &unified {
             Some(directory) => Kept::open(directory, name),
             None => Ok(Kept::absent()),
@@ -107,14 +107,14 @@ impl Files {
     }
 }
 
-/// The directories of a path that matter, with their depths and what decided: the first always,
-/// those above it if `limit` finds one there.
+/// The directories of a path that matter, with their depths and what decided: the cgroup's own
+/// always, those above it if `limit` finds one there.
 pub(super) fn limited<T>(
-    levels: impl Iterator<Item = PathBuf>,
+    levels: impl Iterator<Item = (u8, PathBuf)>,
     mut limit: impl FnMut(&Path) -> io::Result<Option<T>>,
 ) -> io::Result<Vec<(u8, PathBuf, Option<T>)>> {
     let mut found = Vec::new();
-    for (depth, directory) in (0..=u8::MAX).zip(levels) {
+    for (depth, directory) in levels {
         let limit = limit(&directory)?;
         if depth == 0 || limit.is_some() {
             found.push((depth, directory, limit));
@@ -142,7 +142,10 @@ fn usage_v1(places: &Places, depth: u8, directory: &Path) -> io::Result<Kept> {
     };
     let directory = match directory.strip_prefix(&cpu.mount) {
         Ok(below) if depth > 0 => usage.mount.join(below),
-        Ok(_) | Err(_) => usage.directory(),
+        Ok(_) | Err(_) => match usage.own_directory() {
+            Some(directory) => directory,
+            None => return Ok(Kept::absent()),
+        },
     };
     Kept::open(&directory, "cpuacct.usage")
 }
@@ -162,7 +165,7 @@ fn quota(v1: bool, directory: &Path, scratch: &mut Scratch) -> io::Result<Option
 fn cpus(places: &Places, scratch: &mut Scratch) -> io::Result<Option<u32>> {
     let Some((v1, place)) = places.v1_or_unified(Kind::Cpuset) else { return Ok(None) };
     let name = if v1 { "cpuset.effective_cpus" } else { "cpuset.cpus.effective" };
-    for directory in place.levels() {
+    for (_, directory) in place.levels() {
         if let Some(count) = once(&directory, name, scratch)?.and_then(parse::cpu_count) {
             return Ok(Some(count));
         }
@@ -235,9 +238,10 @@ impl MemoryFiles {
 
 impl Oom {
     fn open(places: &Places) -> io::Result<Self> {
-        match places.v1_or_unified(Kind::Memory) {
-            Some((true, place)) => Kept::open(&place.directory(), "memory.oom_control"),
-            Some((false, place)) => Kept::open(&place.directory(), "memory.events"),
+        let memory = places.v1_or_unified(Kind::Memory);
+        match memory.and_then(|(v1, place)| Some((v1, place.own_directory()?))) {
+            Some((true, directory)) => Kept::open(&directory, "memory.oom_control"),
+            Some((false, directory)) => Kept::open(&directory, "memory.events"),
             None => Ok(Kept::absent()),
         }
         .map(Self)

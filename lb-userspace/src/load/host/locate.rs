@@ -56,15 +56,24 @@ pub(super) struct Place {
     pub(super) mount: PathBuf,
     /// The cgroup below it.
     pub(super) below: PathBuf,
+    /// Another hierarchy tells more groups apart: this one is the group's, and that of others.
+    pub(super) shared: bool,
 }
 
 impl Place {
-    /// The cgroup's directory, and those above it up to the mount.
-    pub(super) fn levels(&self) -> impl Iterator<Item = PathBuf> {
-        self.below.ancestors().map(|below| self.mount.join(below))
+    /// The cgroup's directory, and those above it up to the mount, each with its depth. A directory
+    /// that is shared counts as one above.
+    pub(super) fn levels(&self) -> impl Iterator<Item = (u8, PathBuf)> {
+        let depths = u8::from(self.shared)..=u8::MAX;
+        depths.zip(self.below.ancestors().map(|below| self.mount.join(below)))
     }
 
-    /// The same path in this hierarchy, as far up.
+    /// The directory, if nobody else is in it.
+    pub(super) fn own_directory(&self) -> Option<PathBuf> {
+        if self.shared { None } else { Some(self.directory()) }
+    }
+
+    /// The directory.
     pub(super) fn directory(&self) -> PathBuf {
         self.mount.join(&self.below)
     }
@@ -90,6 +99,16 @@ impl Places {
     pub(super) fn retain(&mut self, exists: impl Fn(&Place) -> bool) {
         for place in &mut self.0 {
             *place = place.take().filter(&exists);
+        }
+    }
+
+    /// A v1 hierarchy may leave a process with its parent, or at the root with everybody, while
+    /// others have a cgroup for it.
+    fn mark_shared(&mut self) {
+        let paths: Vec<PathBuf> = self.iter().map(|place| place.below.clone()).collect();
+        for place in self.0.iter_mut().flatten() {
+            let deeper = |path: &PathBuf| *path != place.below && path.starts_with(&place.below);
+            place.shared = paths.iter().any(deeper);
         }
     }
 
@@ -130,6 +149,7 @@ impl Mounts {
                 }
             }
         }
+        places.mark_shared();
         if places.iter().next().is_some() { Ok(places) } else { Err(error) }
     }
 
@@ -165,7 +185,8 @@ impl Mounts {
                 outside = true;
                 continue;
             }
-            return Ok(Place { mount: mount.point.clone(), below: below.to_path_buf() });
+            let (mount, below) = (mount.point.clone(), below.to_path_buf());
+            return Ok(Place { mount, below, shared: false });
         }
         let path = path.to_path_buf();
         Err(if outside { LocateError::Outside(path) } else { LocateError::NotMounted(path) })

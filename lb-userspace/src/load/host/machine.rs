@@ -2,6 +2,8 @@
 
 use std::{fs, io, path::Path};
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
 use super::{Host, parse};
 
 /// The host's CPUs and memory.
@@ -11,6 +13,14 @@ pub fn host() -> io::Result<Host> {
     let meminfo = read("/proc/meminfo")?;
     let memory = memory(&meminfo).ok_or_else(|| not_understood("meminfo"))?;
     Ok(Host { cpus, memory })
+}
+
+/// Raises the limit of open files to what the administrator allows, and says what that is. A few
+/// hundred cgroups, each with its files open, are more than the usual limit.
+pub fn raise_descriptor_limit() -> io::Result<u64> {
+    let (_, allowed) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, allowed, allowed)?;
+    Ok(allowed)
 }
 
 fn read(path: &str) -> io::Result<Vec<u8>> {

@@ -20,7 +20,7 @@ pub use cgroup::{Cgroup, CgroupError};
 pub use file::Scratch;
 pub use links::{LinkCounts, LinkReader};
 pub use locate::LocateError;
-pub use machine::host;
+pub use machine::{host, raise_descriptor_limit};
 pub use meter::Meter;
 pub use normalise::{Host, NetworkUse, Share, Stalled, Unknown, Utilisations, utilisations};
 pub use reading::{

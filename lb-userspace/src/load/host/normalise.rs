@@ -226,9 +226,10 @@ fn cpu(before: &Reading, after: &Reading, seconds: f64, host: Host) -> Share {
         if used > seconds * f64::from(host.cpus.max(1)) * CPU_SLACK {
             return Err(Unknown::Implausible);
         }
-        let quota = level.value.quota.map(super::reading::Quota::cores);
-        let cores = if level.depth == 0 { width(after, host) } else { f64::INFINITY };
-        Ok(share(used, seconds * quota.unwrap_or(cores).min(cores)))
+        // Its cpuset binds the cgroup itself, not those that share a quota with it.
+        let cores = if level.depth == 0 { width(after, host) } else { f64::from(host.cpus.max(1)) };
+        let quota = level.value.quota.map_or(cores, super::reading::Quota::cores);
+        Ok(share(used, seconds * quota.min(cores)))
     }));
     let throttled = throttled(before, after).map(|share| share * THROTTLED_SHARE);
     match (used, throttled) {

@@ -89,6 +89,9 @@ pub(super) fn io_v2(text: &[u8], mut each: impl FnMut(Device, IoCounts)) {
         let (mut of, mut counts, mut any) = (None, IoCounts::default(), false);
         for word in words(line) {
             if let Some(device) = device(word) {
+                if let (Some(before), true) = (of, any) {
+                    each(before, counts);
+                }
                 (of, counts, any) = (Some(device), IoCounts::default(), false);
             }
             let Some((key, value)) = pair(word) else { continue };

@@ -207,6 +207,29 @@ fn what_is_missing_or_broken_is_unknown() {
     assert_eq!(found.memory.own().map(|memory| memory.usage), Some(900));
 }
 
+/// What many share says nothing about one of them, unless it is a limit.
+#[test]
+fn what_is_shared_binds_and_is_not_its_own() {
+    let top = tree(&WEB);
+    add(top.path(), &[("unified/docker/cpu.pressure", "some total=99\n")]);
+    let (own, above) = ("/docker/web", "/docker");
+    let cgroup = format!("5:cpu:{above}\n4:cpuacct:{above}\n2:memory:{own}\n0::{above}\n");
+    let found = read(&mut open_v1(&top, &cgroup).unwrap());
+    assert_eq!(found.cpu.own(), None);
+    assert_eq!(
+        found.cpu.at(1).map(|cpu| (cpu.usage_ns, cpu.quota)),
+        Some((Some(9_000_000), quota(200_000)))
+    );
+    assert_eq!(found.memory.own().map(|memory| memory.usage), Some(900));
+    assert_eq!(found.pressure, Pressure::default());
+
+    let cgroup = format!("5:cpu:{own}\n4:cpuacct:{above}\n2:memory:/\n0::{own}\n");
+    let found = read(&mut open_v1(&top, &cgroup).unwrap());
+    assert_eq!(found.cpu.own().map(|cpu| (cpu.usage_ns, cpu.quota)), Some((None, quota(25_000))));
+    assert_eq!((found.memory.own(), found.oom_kills), (None, None));
+    assert_eq!(found.pressure.cpu_us, Some(11));
+}
+
 #[test]
 fn a_quota_of_v1_is_two_numbers() {
     #[rustfmt::skip]

@@ -139,8 +139,26 @@ fn a_path_is_one_of_the_hierarchy_or_of_its_directory() {
 fn the_levels_of_a_path_end_at_the_mount() {
     let places = Mounts::parse(PURE.as_bytes()).of_process(b"0::/a/b/c\n").unwrap();
     let levels: Vec<_> = places.get(Kind::Unified).unwrap().levels().collect();
-    let expected = ["/a/b/c", "/a/b", "/a", ""].map(|below| format!("/sys/fs/cgroup{below}"));
-    assert_eq!(levels, expected.map(std::path::PathBuf::from));
+    let expected = [(0, "/a/b/c"), (1, "/a/b"), (2, "/a"), (3, "")];
+    let path = |below: &str| std::path::PathBuf::from(format!("/sys/fs/cgroup{below}"));
+    assert_eq!(levels, expected.map(|(depth, below)| (depth, path(below))));
+}
+
+#[test]
+fn a_hierarchy_that_tells_fewer_groups_apart_is_shared() {
+    #[rustfmt::skip]
+    let table = [
+        ("all alike",            "2:cpu:/a/b\n1:memory:/a/b\n0::/a/b\n", [false, false, false]),
+        ("left with the parent", "2:cpu:/a\n1:memory:/a/b\n0::/a/b\n",   [true, false, false]),
+        ("left at the root",     "2:cpu:/a/b\n1:memory:/a/b\n0::/\n",    [false, false, true]),
+        ("all at the root",      "2:cpu:/\n1:memory:/\n0::/\n",          [false, false, false]),
+        ("elsewhere",            "2:cpu:/a/b\n1:memory:/c\n0::/a/bc\n",  [false, false, false]),
+    ];
+    for (name, cgroup, expected) in table {
+        let places = Mounts::parse(HYBRID.as_bytes()).of_process(cgroup.as_bytes()).unwrap();
+        let kinds = [Kind::Cpu, Kind::Memory, Kind::Unified];
+        assert_eq!(kinds.map(|kind| places.get(kind).unwrap().shared), expected, "{name}");
+    }
 }
 
 proptest! {

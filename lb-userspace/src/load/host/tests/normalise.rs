@@ -72,6 +72,10 @@ fn cpu_is_a_share_of_what_binds() {
             of_cpu(&[(0, cpu(100, None, 0, 0)), (1, cpu(400, Some(0.5), 10, 0))], None), Ok(0.8)),
         ("the parent's is wider", of_cpu(&[(0, cpu(0, Some(0.5), 0, 0)), (1, cpu(0, Some(2.0), 0, 0))], None),
             of_cpu(&[(0, cpu(400, Some(0.5), 10, 0)), (1, cpu(400, Some(2.0), 10, 0))], None), Ok(0.8)),
+        ("a cpuset binds nobody else", of_cpu(&[(0, cpu(0, None, 0, 0)), (1, cpu(0, Some(2.0), 0, 0))], Some(1)),
+            of_cpu(&[(0, cpu(100, None, 0, 0)), (1, cpu(1000, Some(2.0), 10, 0))], Some(1)), Ok(0.5)),
+        ("a quota of more than there is", of_cpu(&[(0, cpu(0, None, 0, 0)), (1, cpu(0, Some(8.0), 0, 0))], None),
+            of_cpu(&[(0, cpu(0, None, 0, 0)), (1, cpu(2000, Some(8.0), 10, 0))], None), Ok(0.5)),
         ("the parent is throttled", of_cpu(&[(0, cpu(0, Some(1.0), 0, 0)), (2, cpu(0, Some(2.0), 0, 0))], None),
             of_cpu(&[(0, cpu(10, Some(1.0), 10, 0)), (2, cpu(10, Some(2.0), 10, 5))], None), Ok(0.45)),
         ("a parent's quota that is new", of_cpu(&[(0, cpu(0, None, 0, 0))], None),
@@ -197,6 +201,10 @@ fn io_is_a_share_of_its_limits_or_the_time_waited() {
         let after = of_io(limits, after, waited);
         assert_share(compare(&before, &after).io, expected, name);
     }
+    // Another device takes the place of one whose limit was lifted.
+    let (before, mut after) = (of_io(read, [0; 4], None), of_io(read, [500, 0, 0, 0], None));
+    after.io_limited[0].as_mut().unwrap().device.minor = 16;
+    assert_share(compare(&before, &after).io, Err(Unknown::First), "another device");
     let (before, after) = (of_io(none, [0; 4], None), of_io(read, [500, 0, 0, 0], None));
     assert_share(compare(&before, &after).io, Err(Unknown::First), "a limit that is new");
 }

@@ -180,7 +180,7 @@ fn v2(text: &[u8]) -> Vec<(Device, [u64; 4])> {
 fn io_is_told_by_device() {
     type Counts = (Device, [u64; 4]);
     #[rustfmt::skip]
-    let table: [(&[u8], &[Counts]); 11] = [
+    let table: [(&[u8], &[Counts]); 12] = [
         (b"8:16 rbytes=1459200 wbytes=314773504 rios=192 wios=353 dbytes=0 dios=0\n\
            8:0 rbytes=90430464 wbytes=299008000 rios=8950 wios=1252 dbytes=50331648 dios=3021\n",
          &[(device(8, 16), [1_459_200, 314_773_504, 192, 353]),
@@ -188,6 +188,8 @@ fn io_is_told_by_device() {
         (b"254:0 wios=1 rbytes=2 cost.usage=7\n", &[(device(254, 0), [2, 0, 0, 1])]),
         // Devices without counts and without the end of their line.
         (b"7:7 7:6 254:0 rbytes=5 wbytes=6 rios=7 wios=8\n", &[(device(254, 0), [5, 6, 7, 8])]),
+        (b"8:0 rbytes=5 8:1 wbytes=6\n",
+         &[(device(8, 0), [5, 0, 0, 0]), (device(8, 1), [0, 6, 0, 0])]),
         (b"7:7 \n",                          &[]),
         (b"rbytes=5 wbytes=6\n",             &[]),
         (b"254 rbytes=5\n",                  &[]),
