@@ -2,7 +2,10 @@
 
 #![expect(clippy::print_stdout, reason = "a command-line tool talks on standard output")]
 
+mod balance;
+mod forecast;
 mod path;
+mod place;
 mod program;
 mod report;
 mod shuffle;
@@ -29,14 +32,23 @@ struct Cli {
 enum Command {
     /// What a packet costs in the kernel, beside what it costs at least (root)
     Program(program::Options),
+    /// Requests lost and replicas paid for by autoscalers on traces and flash crowds, simulated
+    Forecast(forecast::Options),
+    /// Which policy serves unequal backends soonest (simulated: neither root nor the kernel side)
+    Balance(balance::Options),
     /// What a request costs from end to end, beside nftables and plain routing (root)
     Path(path::Options),
+    /// Where replicas run, by all methods in the same time
+    Place(place::Options),
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Program(options) => program::run(&options),
+        Command::Forecast(options) => forecast::run(&options),
+        Command::Balance(options) => balance::run(&options),
         Command::Path(options) => path::run(&options),
+        Command::Place(options) => place::run(&options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

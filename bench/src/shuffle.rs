@@ -12,7 +12,8 @@ impl Shuffle {
         Self { state: seed }
     }
 
-    const fn next(&mut self) -> u64 {
+    /// The next number, of all 64-bit numbers.
+    pub(crate) const fn next(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.state;
         mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -20,12 +21,17 @@ impl Shuffle {
         mixed ^ mixed >> 31
     }
 
+    /// A number from 0 to `count - 1`; 0 if there is none.
+    pub(crate) fn below(&mut self, count: usize) -> usize {
+        let place = (u128::from(self.next()) * (count as u128)) >> 64;
+        usize::try_from(place).unwrap_or(0)
+    }
+
     /// The numbers from 0 to `count` in random order (Fisher and Yates).
     pub(crate) fn order(&mut self, count: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..count).collect();
         for last in (1..count).rev() {
-            let place = (u128::from(self.next()) * (last as u128 + 1)) >> 64;
-            order.swap(last, usize::try_from(place).unwrap_or(last));
+            order.swap(last, self.below(last + 1));
         }
         order
     }

@@ -9,6 +9,7 @@ use crate::abi::{
         Affinity, AffinityKey, Cursor, ListenKey, Page, PortSet, RangeKey, Service, SourceKey,
     },
     settings::Settings,
+    signals::Signals,
     socket::{SocketKey, SocketPeer},
     stats::Traffic,
     trace::Trace,
@@ -76,7 +77,7 @@ pub const AFFINITIES_MAX: u32 = 65_536;
 pub const SOCKETS_MAX: u32 = 65_536;
 
 /// All maps of the object.
-pub const MAPS: [MapSpec; 22] = [
+pub const MAPS: [MapSpec; 24] = [
     spec::<u32, Settings>("SETTINGS", Kind::Array, 1),
     spec::<u32, PortSet>("PORTS", Kind::Array, 2),
     spec::<FlowKey4, Conn>("CONNS4", Kind::LruHash, CONNS_MAX),
@@ -93,6 +94,8 @@ pub const MAPS: [MapSpec; 22] = [
     spec::<SocketKey, SocketPeer>("SOCKETS", Kind::LruHash, SOCKETS_MAX),
     spec::<u32, Backend>("BACKENDS", Kind::Array, BACKENDS_MAX),
     spec::<u32, BackendLoad>("BACKEND_LOAD", Kind::Array, BACKENDS_MAX),
+    spec::<u32, Signals>("SIGNALS", Kind::Array, BACKENDS_MAX),
+    spec::<u32, u32>("HEARTBEAT", Kind::Array, 1),
     spec::<u32, Traffic>("SERVICE_STATS", Kind::PerCpuArray, SERVICES_MAX),
     spec::<u32, Traffic>("BACKEND_STATS", Kind::PerCpuArray, BACKENDS_MAX),
     spec::<u32, u64>("REASONS", Kind::PerCpuArray, Reason::COUNT as u32),

@@ -30,6 +30,8 @@ pub struct Headers {
     pub hop_limit: u8,
     /// TCP flags; 0 for UDP.
     pub tcp_flags: u8,
+    /// It carries data; every datagram counts as if it did.
+    pub payload: bool,
 }
 
 impl Headers {

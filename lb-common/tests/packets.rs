@@ -14,12 +14,13 @@ use lb_common::{
         enter, process, track,
         verdict::{Reason, Verdict},
     },
-    tables::MemoryTables,
+    tables::{MemoryTables, Signal},
 };
 use table::{
     Expected, compare,
     frame::{tcp, udp},
     rows::rows,
+    turns::{Known, stories},
     world::{UPLINK, World, address},
 };
 
@@ -59,6 +60,129 @@ fn every_row_of_the_table() {
         let Verdict { reason, action, ifindex, .. } = verdict;
         compare("host", &row, &Expected { reason, action, ifindex, bytes });
     }
+}
+
+/// What the host's tables know of a backend.
+fn known(tables: &MemoryTables, backend: u32) -> Known {
+    let count = |wanted: Signal| {
+        let signals = tables.signals.borrow();
+        let of = signals.iter().filter(|(id, signal, _)| *id == backend && *signal == wanted);
+        of.count() as u64
+    };
+    Known {
+        requests: tables.requests.borrow().get(&backend).copied().unwrap_or(0),
+        first_bytes: count(Signal::FirstByte),
+        handshakes: count(Signal::Handshake),
+        refused: count(Signal::Refused),
+        reset: count(Signal::Reset),
+        repeated: count(Signal::Repeated),
+    }
+}
+
+#[test]
+fn every_turn_of_the_table() {
+    for story in stories() {
+        let tables = tables(World::new());
+        for turn in &story.turns {
+            run(&tables, &mut turn.frame.build());
+            let at = format!("{}: {}", story.name, turn.description);
+            assert_eq!(known(&tables, story.backend), turn.known, "{at}");
+        }
+    }
+}
+
+#[test]
+fn other_services_do_not_count_turns() {
+    for story in stories() {
+        let mut world = World::new();
+        for service in world.listens.values_mut() {
+            service.flags = 0;
+        }
+        let tables = tables(world);
+        for turn in &story.turns {
+            run(&tables, &mut turn.frame.build());
+            assert_eq!(known(&tables, story.backend), Known::default(), "{}", turn.description);
+        }
+    }
+}
+
+#[test]
+fn times_run_from_the_first_payload_to_the_first_answer() {
+    let tables = tables(World::new());
+    let [story, ..] = &stories()[..] else { panic!("no stories") };
+    for (turn, step) in story.turns.iter().zip(1_u32..) {
+        // The clock wraps on the way.
+        tables.clock_us.set((u32::MAX - 100_000).wrapping_add(step * 10_000));
+        run(&tables, &mut turn.frame.build());
+    }
+    // SYN to SYN and to SYN-ACK; the first part of the request to the first part of the answer, twice; and
+    // from the last request to the last answer.
+    let expected = [
+        (Signal::Repeated, 10_000),
+        (Signal::Handshake, 20_000),
+        (Signal::FirstByte, 30_000),
+        (Signal::FirstByte, 10_000),
+        (Signal::FirstByte, 10_000),
+    ];
+    let signals: Vec<_> = tables.signals.borrow().iter().map(|(_, s, us)| (*s, *us)).collect();
+    assert_eq!(signals, expected);
+}
+
+#[test]
+fn the_least_loaded_for_its_capacity_is_chosen_and_weights_count_without_a_controller() {
+    // Backend and requests in flight, capacity, weight.
+    let loads = [(1, 3, 400, 1), (5, 1, 150, 9), (8, 0, 40, 1)];
+    let mut world = World::new();
+    let spare = Backend { port: 9090_u16.to_be(), ..world.backends[&1] };
+    world.backends.insert(8, spare);
+    let key =
+        ListenKey { address: address("198.18.1.3"), port: 80_u16.to_be(), protocol: 6, zero: 0 };
+    let service = world.listens.get_mut(&key).unwrap();
+    (service.table_len, service.usable) = (3, 3);
+    let page = &mut world.pages.get_mut(&service.table_page).unwrap().slots.0;
+    for (row, (id, _, capacity, weight)) in page.chunks_mut(3).zip(loads) {
+        row.copy_from_slice(&[id, capacity, weight]);
+    }
+    let mut tables = tables(world);
+    // Halves by capacity: 7/400, 3/150, 1/40: the first; by weight 7/1, 3/9, 1/1: the second.
+    for (silence, expected) in [(0, 1), (1000, 1), (1001, 5)] {
+        for (id, requests, ..) in loads {
+            tables.requests.borrow_mut().insert(id, requests);
+        }
+        tables.conns.borrow_mut().clear();
+        tables.heartbeat = 1000_u32.wrapping_sub(silence);
+        let verdict = run(&tables, &mut tcp("198.18.0.2:40000", "198.18.1.3:80", "S").build());
+        assert_eq!(verdict.backend, expected, "{silence} ticks of silence");
+    }
+    // A backend that takes no new flows is none, however idle.
+    tables.heartbeat = 1000;
+    tables.conns.borrow_mut().clear();
+    tables.backends.get_mut(&1).unwrap().state = backend_state::CLOSED;
+    let verdict = run(&tables, &mut tcp("198.18.0.2:40000", "198.18.1.3:80", "S").build());
+    assert_eq!(verdict.backend, 5, "3/150 before 1/40");
+}
+
+#[test]
+fn equals_share() {
+    let mut world = World::new();
+    let spare = Backend { port: 9090_u16.to_be(), ..world.backends[&1] };
+    world.backends.insert(8, spare);
+    let key =
+        ListenKey { address: address("198.18.1.3"), port: 80_u16.to_be(), protocol: 6, zero: 0 };
+    let service = world.listens.get_mut(&key).unwrap();
+    (service.table_len, service.usable) = (2, 2);
+    let page = &mut world.pages.get_mut(&service.table_page).unwrap().slots.0;
+    page[..6].copy_from_slice(&[1, 7, 1, 8, 7, 1]);
+    let tables = tables(world);
+    let mut chosen = std::collections::BTreeMap::<u32, u32>::new();
+    for _ in 0..200 {
+        tables.requests.borrow_mut().clear();
+        tables.conns.borrow_mut().clear();
+        let mut syn = tcp("198.18.0.2:40000", "198.18.1.3:80", "S").build();
+        *chosen.entry(run(&tables, &mut syn).backend).or_default() += 1;
+    }
+    // A fair coin leaves 60 to 140 once in fifty million times; the seed is fixed.
+    assert!((60..=140).contains(&chosen[&1]) && chosen[&1] + chosen[&8] == 200, "{chosen:?}");
 }
 
 #[test]

@@ -6,6 +6,7 @@
 
 mod context;
 mod maps;
+mod signals;
 mod socket;
 mod socket_tables;
 mod tables;

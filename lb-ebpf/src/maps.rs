@@ -12,6 +12,7 @@ use lb_common::{
             Affinity, AffinityKey, Cursor, ListenKey, Page, PortSet, RangeKey, Service, SourceKey,
         },
         settings::Settings,
+        signals::Signals,
         socket::{SocketKey, SocketPeer},
         stats::Traffic,
         trace::Trace,
@@ -23,6 +24,8 @@ use lb_common::{
     pipeline::{verdict::Reason, workspace::Workspace},
 };
 
+/// The controller reads and corrects these counters in place.
+const BPF_F_MMAPABLE: u32 = 1 << 10;
 /// A trie allocates its nodes as they come.
 const BPF_F_NO_PREALLOC: u32 = 1;
 
@@ -61,7 +64,11 @@ pub static SOCKETS: LruHashMap<SocketKey, SocketPeer> =
 #[map]
 pub static BACKENDS: Array<Backend> = Array::with_max_entries(BACKENDS_MAX, 0);
 #[map]
-pub static BACKEND_LOAD: Array<BackendLoad> = Array::with_max_entries(BACKENDS_MAX, 0);
+pub static BACKEND_LOAD: Array<BackendLoad> = Array::with_max_entries(BACKENDS_MAX, BPF_F_MMAPABLE);
+#[map]
+pub static SIGNALS: Array<Signals> = Array::with_max_entries(BACKENDS_MAX, 0);
+#[map]
+pub static HEARTBEAT: Array<u32> = Array::with_max_entries(1, 0);
 #[map]
 pub static SERVICE_STATS: PerCpuArray<Traffic> = PerCpuArray::with_max_entries(SERVICES_MAX, 0);
 #[map]

@@ -3,12 +3,11 @@
 use core::{
     ffi::c_void,
     intrinsics::{AtomicOrdering, atomic_xadd},
-    ptr::read_volatile,
 };
 
 use aya_ebpf::{
     bindings::BPF_NOEXIST,
-    helpers::{bpf_get_prandom_u32, bpf_loop},
+    helpers::{bpf_get_prandom_u32, bpf_ktime_get_ns, bpf_loop},
     maps::lpm_trie::Key,
 };
 use lb_common::{
@@ -28,17 +27,18 @@ use lb_common::{
         verdict::{Reason, Verdict},
         workspace::Workspace,
     },
-    tables::{Insert, Stage, Step, Tables},
+    tables::{Insert, Signal, Stage, Step, Tables},
     wire::protocol,
 };
 
 use crate::{
     context::{opaque, opaque_memory},
     maps::{
-        AFFINITY, BACKEND_LOAD, BACKEND_STATS, BACKENDS, CONNS4, CONNS6, CURSORS, EMBRYOS4,
-        EMBRYOS6, LISTEN, LISTEN_RANGE, ORIGINS, PAGES, PORTS, REASONS, SCRATCH, SERVICE_STATS,
-        SETTINGS, SOURCES, TRACE, trace_on,
+        AFFINITY, BACKEND_STATS, BACKENDS, CONNS4, CONNS6, CURSORS, EMBRYOS4, EMBRYOS6, HEARTBEAT,
+        LISTEN, LISTEN_RANGE, ORIGINS, PAGES, PORTS, REASONS, SCRATCH, SERVICE_STATS, SETTINGS,
+        SOURCES, TRACE, trace_on,
     },
+    signals,
 };
 
 /// The kernel's number for "is there already".
@@ -273,33 +273,47 @@ impl Tables for KernelTables {
     }
 
     #[inline]
-    fn flows(&self, backend: u32) -> u64 {
-        match BACKEND_LOAD.get_ptr(backend) {
-            // SAFETY: the pointer is to a map element; other CPUs change it, hence volatile.
-            Some(load) => unsafe { read_volatile(&raw const (*load).flows) },
-            None => 0,
-        }
+    fn load(&self, backend: u32, requests: bool) -> u64 {
+        let load = signals::load(backend, requests);
+        // Two CPUs that end the last one at the same moment leave less than nothing.
+        if load.cast_signed() < 0 { 0 } else { load }
     }
 
     #[inline]
     fn flow_begins(&self, service: u32, backend: u32) {
-        if let Some(load) = BACKEND_LOAD.get_ptr_mut(backend) {
-            // SAFETY: the pointer is to a map element.
-            add(unsafe { &raw mut (*load).flows }, 1);
-        }
+        signals::raise(backend, false);
         on_traffic(service, backend, |traffic| traffic.flows += 1);
     }
 
     #[inline]
     fn flow_ends(&self, backend: u32) {
-        // A count that was re-derived meanwhile must not wrap below zero.
-        if self.flows(backend) == 0 {
-            return;
-        }
-        if let Some(load) = BACKEND_LOAD.get_ptr_mut(backend) {
-            // SAFETY: the pointer is to a map element.
-            add(unsafe { &raw mut (*load).flows }, u64::MAX);
-        }
+        signals::lower(backend, false);
+    }
+
+    #[inline]
+    fn request_begins(&self, backend: u32) {
+        signals::raise(backend, true);
+    }
+
+    #[inline]
+    fn request_ends(&self, backend: u32) {
+        signals::lower(backend, true);
+    }
+
+    #[inline]
+    fn signal(&self, backend: u32, signal: Signal, micros: u32) {
+        signals::note(backend, signal as u32, micros);
+    }
+
+    #[inline]
+    fn clock_us(&self) -> u32 {
+        // SAFETY: the helper takes nothing and has no effect.
+        (unsafe { bpf_ktime_get_ns() } / 1000) as u32
+    }
+
+    #[inline]
+    fn heartbeat(&self) -> u32 {
+        HEARTBEAT.get(0).copied().unwrap_or(0)
     }
 
     #[inline(always)]

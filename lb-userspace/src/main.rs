@@ -37,7 +37,8 @@ fn complain(error: &anyhow::Error) -> ExitCode {
     } else {
         eprintln!("weir: {}", chain::one_line(error));
     }
-    if of_config.is_some() { ExitCode::from(WRONG) } else { ExitCode::FAILURE }
+    let wrong = of_config.is_some() || error.is::<commands::forecast::InputError>();
+    if wrong { ExitCode::from(WRONG) } else { ExitCode::FAILURE }
 }
 
 /// Logs go to standard error; the demo shows itself, so it only logs what is wrong.
@@ -75,6 +76,8 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Explain(args) => commands::explain::run(&args, out)?,
         Command::Docker(DockerCommand::Ls(args)) => commands::docker::run(&args, out)?,
         Command::Simulate(args) => commands::simulate::run(&args, out)?,
+        Command::Forecast(args) => commands::forecast::run(&args, out)?,
+        Command::Place(args) => return commands::place::run(&args, out),
         Command::Detach(args) => commands::detach::run(&args, out)?,
         Command::Completions { shell } => commands::completions::run(shell, out)?,
     }

@@ -22,6 +22,7 @@ use table::{
     Expected, Row, compare,
     frame::tcp,
     rows::rows,
+    turns::{Known, stories},
     world::{World, address},
 };
 
@@ -84,6 +85,68 @@ fn every_row_of_the_table_through_xdp() {
 #[test]
 fn every_row_of_the_table_through_tc() {
     run_table(Mode::Tc);
+}
+
+/// What the maps know of a backend.
+fn known(dataplane: &Dataplane, backend: u32) -> Known {
+    let readings = dataplane.readings(std::iter::once(backend)).unwrap();
+    let (load, signals) = (readings[&backend].load, readings[&backend].signals);
+    let sum = |histogram: &[u32]| histogram.iter().map(|count| u64::from(*count)).sum();
+    Known {
+        requests: load.requests,
+        first_bytes: sum(&signals.first_bytes),
+        handshakes: sum(&signals.handshakes),
+        refused: signals.refused,
+        reset: signals.reset,
+        repeated: signals.repeated,
+    }
+}
+
+fn run_stories(mode: Mode) {
+    for story in stories() {
+        let mut dataplane = load();
+        fill(&mut dataplane, World::new());
+        for turn in &story.turns {
+            dataplane.test_run(mode, &turn.frame.build()).unwrap();
+            let at = format!("{mode:?}: {}: {}", story.name, turn.description);
+            assert_eq!(known(&dataplane, story.backend), turn.known, "{at}");
+        }
+    }
+}
+
+#[test]
+fn every_turn_of_the_table_through_xdp() {
+    run_stories(Mode::Xdp);
+}
+
+#[test]
+fn every_turn_of_the_table_through_tc() {
+    run_stories(Mode::Tc);
+}
+
+#[test]
+fn the_sweep_counts_requests_again() {
+    let (client, vip, backend) = ("198.18.0.2:40000", "198.18.1.3:80", "198.18.10.2:8080");
+    let (mut dataplane, world) = (load(), World::new());
+    let settings = world.settings;
+    fill(&mut dataplane, world);
+    let steps = [
+        (tcp(client, vip, "S"), 1),
+        (tcp(backend, client, "SA"), 1),
+        (tcp(client, vip, "A"), 0),
+        (tcp(client, vip, "A").payload(b"x"), 1),
+        (tcp(backend, client, "A").payload(b"y"), 0),
+    ];
+    for (frame, expected) in steps {
+        dataplane.test_run(Mode::Tc, &frame.build()).unwrap();
+        for wrong in [0, 1, 7, -1] {
+            dataplane.maps.correct_load(1, wrong, wrong);
+            let now = dataplane.ticks().unwrap() & u64::from(u32::MAX);
+            dataplane.sweep(&settings, now.try_into().unwrap()).unwrap();
+            let load = dataplane.readings(std::iter::once(1)).unwrap()[&1].load;
+            assert_eq!((load.flows, load.requests), (1, expected));
+        }
+    }
 }
 
 #[test]

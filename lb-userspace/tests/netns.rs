@@ -13,6 +13,7 @@
 
 mod netns {
     mod bodies;
+    mod capacities;
     mod crowd;
     mod failures;
     mod flows;

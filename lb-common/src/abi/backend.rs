@@ -77,9 +77,15 @@ impl Backend {
 }
 
 abi! {
-    /// Live load of a backend, shared by all CPUs, changed when flows start and end only.
-    pub struct BackendLoad: 8 {
+    /// Live load of a backend, shared by all CPUs, changed when flows and their turns begin and end
+    /// only.
+    pub struct BackendLoad: 24 {
         /// Open flows.
         pub flows: u64,
+        /// Requests in flight: turns of flows with [`TURNS`](super::flow::conn_flag::TURNS) that
+        /// wait for the backend.
+        pub requests: u64,
+        /// How often one of them changed: what a reader of the flow table may have missed.
+        pub changes: u64,
     }
 }

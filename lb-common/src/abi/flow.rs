@@ -67,6 +67,10 @@ pub mod conn_flag {
     pub const HAIRPIN: u16 = 1;
     /// A handshake without a reply entry: `ORIGINS` leads from the backend's replies to this one.
     pub const SINGLE: u16 = 2;
+    /// The turns of this flow are counted: a client's payload until the backend's.
+    pub const TURNS: u16 = 4;
+    /// A turn is open: the backend is to answer.
+    pub const WAITING: u16 = 8;
 }
 
 abi! {
@@ -114,8 +118,8 @@ abi! {
         pub zero: u16,
         /// Jiffies of the first packet.
         pub created: u32,
-        /// Always 0.
-        pub zero2: u32,
+        /// When the open turn began, in microseconds; they wrap after 71 minutes.
+        pub turn_us: u32,
     }
 }
 
@@ -184,6 +188,15 @@ impl SharedConn {
         let conn = unsafe { &mut *self.0.get() };
         conn.state = state;
         conn.last_seen = now;
+    }
+
+    /// Begins or ends a turn.
+    #[inline]
+    pub fn set_turn(&self, flags: u16, turn_us: u32) {
+        // SAFETY: as above.
+        let conn = unsafe { &mut *self.0.get() };
+        conn.flags = flags;
+        conn.turn_us = turn_us;
     }
 
     /// Remembers where the client's packets come from.

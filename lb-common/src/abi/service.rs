@@ -25,6 +25,11 @@ pub mod select {
     pub const SAMPLE_TWO: u8 = 6;
     /// The best of four random slots: what the scanning policies become beyond [`SCAN_MAX`](super::SCAN_MAX).
     pub const SAMPLE_FOUR: u8 = 7;
+    /// `argmin (requests in flight + 1/2) / capacity` over the whole list, ties by chance; by the
+    /// configured weight in place of the capacity while no controller is there.
+    pub const SCAN_REQUESTS: u8 = 8;
+    /// The best of four random slots by `(requests in flight + 1/2) / capacity`.
+    pub const SAMPLE_REQUESTS: u8 = 9;
 }
 
 /// Bits of [`Service::flags`].
@@ -33,6 +38,8 @@ pub mod service_flag {
     pub const SOURCES: u8 = 1;
     /// A client address keeps its backend for `affinity_ticks`.
     pub const AFFINITY: u8 = 2;
+    /// The turns of its flows are counted.
+    pub const TURNS: u8 = 4;
 }
 
 abi! {
@@ -100,7 +107,8 @@ abi! {
     /// A piece of a slot table. A table of any length is a run of consecutive pages.
     ///
     /// Tables of hash, turn, random and sampling policies hold a backend id a slot; tables of the
-    /// scanning policies hold pairs: backend id, weight.
+    /// scanning policies hold pairs: backend id, weight; those of [`select::SCAN_REQUESTS`]
+    /// triples: backend id, capacity, weight.
     #[derive(Hash)]
     pub struct Page: 1024 {
         /// Backend ids, or pairs of backend id and weight.

@@ -17,6 +17,8 @@ pub struct Choice {
     pub service: u32,
     /// Backend id, 0 if none.
     pub backend: u32,
+    /// Bits of [`service_flag`](crate::abi::service::service_flag).
+    pub flags: u32,
 }
 
 impl Choice {
@@ -36,9 +38,14 @@ impl Choice {
 pub fn choose<T: Tables>(tables: &T, flow: &Flow<'_>) -> Choice {
     let service = match lookup::lookup(tables, flow) {
         Ok(service) => service,
-        Err(reason) => return Choice { reason: reason as u32, service: 0, backend: NOBODY },
+        Err(reason) => return Choice { reason: reason as u32, ..Choice::default() },
     };
-    let ended = |reason| Choice { reason: reason as u32, service: service.id, backend: NOBODY };
+    let ended = |reason| Choice {
+        reason: reason as u32,
+        service: service.id,
+        backend: NOBODY,
+        flags: u32::from(service.flags),
+    };
     if !lookup::is_allowed(tables, flow, service) {
         return ended(Reason::SourceDenied);
     }

@@ -12,6 +12,7 @@
 use super::{
     Flow,
     flow_key::{FlowKey, hairpin},
+    requests,
 };
 use crate::{
     abi::{
@@ -151,7 +152,7 @@ pub const fn idle_limit(settings: &Settings, number: u8, stage: Stage, state: u8
 }
 
 /// The key of the entry for the other direction.
-#[inline]
+#[cfg_attr(target_arch = "bpf", inline(never))]
 #[must_use]
 pub fn partner(key: &FlowKey, settings: &Settings, conn: &Conn) -> FlowKey {
     let (source, destination, v6) = (key.source(), key.destination(), key.is_v6());
@@ -208,8 +209,11 @@ pub fn fill_forward(
 #[cfg_attr(target_arch = "bpf", inline(always))]
 pub fn record<T: Tables>(tables: &T, flow: &Flow<'_>, draft: &mut Draft) -> Recorded {
     let (stage, conn) = (flow.first_stage(), &mut draft.conn);
-    if matches!(stage, Stage::Embryo) && conn.flags == 0 && leads_back(tables, flow, conn) {
-        conn.flags = conn_flag::SINGLE;
+    if matches!(stage, Stage::Embryo)
+        && conn.flags & conn_flag::HAIRPIN == 0
+        && leads_back(tables, flow, conn)
+    {
+        conn.flags |= conn_flag::SINGLE;
     }
     match tables.insert_conn(stage, flow.key, conn) {
         Insert::Done => {}
@@ -221,6 +225,7 @@ pub fn record<T: Tables>(tables: &T, flow: &Flow<'_>, draft: &mut Draft) -> Reco
         return Recorded::Full;
     }
     tables.flow_begins(draft.conn.service, draft.conn.backend);
+    requests::recorded(tables, &draft.conn);
     Recorded::New
 }
 
@@ -246,7 +251,7 @@ fn insert_reply<T: Tables>(tables: &T, flow: &Flow<'_>, stage: Stage, draft: &mu
     insert_over(tables, stage, &draft.key, &draft.conn)
 }
 
-#[inline]
+#[cfg_attr(target_arch = "bpf", inline(never))]
 fn insert_over<T: Tables>(tables: &T, stage: Stage, key: &FlowKey, conn: &Conn) -> bool {
     match tables.insert_conn(stage, key, conn) {
         Insert::Done => true,
@@ -274,6 +279,8 @@ pub fn promote<T: Tables>(
     draft.conn = **entry;
     draft.conn.flags &= !conn_flag::SINGLE;
     draft.conn.state = state;
+    requests::shaken(tables, flow.payload, &mut draft.conn);
+    let (flags, turn_us) = (draft.conn.flags, draft.conn.turn_us);
     if insert_over(tables, Stage::Conn, flow.key, &draft.conn)
         && insert_reply(tables, flow, Stage::Conn, draft)
     {
@@ -283,6 +290,8 @@ pub fn promote<T: Tables>(
         }
     } else {
         entry.set_state(state, flow.now);
+        let single = if single { conn_flag::SINGLE } else { 0 };
+        entry.set_turn(flags | single, turn_us);
     }
     if state == conn_state::CLOSED {
         tables.flow_ends(backend);
@@ -310,8 +319,8 @@ pub const fn next_state(state: u8, kind: u8, tcp_flags: u8) -> u8 {
 }
 
 /// The other entry of a flow, if it has one.
-#[inline]
-fn other<'t, T: Tables>(
+#[cfg_attr(target_arch = "bpf", inline(never))]
+pub(super) fn other<'t, T: Tables>(
     tables: &'t T,
     flow: &Flow<'_>,
     conn: &Conn,
@@ -364,6 +373,7 @@ pub fn end<T: Tables>(tables: &T, flow: &Flow<'_>, conn: &Conn, stage: Stage) ->
     if conn.state != conn_state::CLOSED {
         tables.flow_ends(conn.backend);
     }
+    requests::abandon(tables, conn);
     if conn.flags & conn_flag::SINGLE == 0 {
         tables.remove_conn(stage, &partner(flow.key, flow.settings, conn));
     }

@@ -8,12 +8,12 @@ use super::{
     flow_key::FamilyKey as _,
     forward, opens,
     plain::Plain,
-    reply,
+    reply, requests,
     verdict::{Action, Reason, Verdict},
 };
 use crate::{
     abi::{
-        flow::{Conn, SharedConn, conn_kind, conn_state},
+        flow::{Conn, SharedConn, conn_flag, conn_kind, conn_state},
         settings::Settings,
     },
     packet::{Headers, Packet},
@@ -103,7 +103,7 @@ fn touch(entry: &SharedConn, now: u32, idle: u32) {
     }
 }
 
-/// Whether a packet neither changes the state of its flow nor meets one that has ended. Datagrams
+/// Whether a packet neither changes the state or the turn of its flow nor meets one that has ended. Datagrams
 /// that nobody answers are a flow of their own kind: its first state is its only one.
 #[inline]
 fn is_plain(headers: &Headers, entry: &Conn, settings: &Settings, idle: u32) -> bool {
@@ -116,5 +116,9 @@ fn is_plain(headers: &Headers, entry: &Conn, settings: &Settings, idle: u32) -> 
     } else {
         (entry.kind == conn_kind::FORWARD, settings.udp_new_ticks)
     };
-    stays && entry.flags == 0 && headers.hop_limit > 1 && idle <= limit
+    stays
+        && entry.flags & !(conn_flag::TURNS | conn_flag::WAITING) == 0
+        && requests::same_turn(headers, entry)
+        && headers.hop_limit > 1
+        && idle <= limit
 }

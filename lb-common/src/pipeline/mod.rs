@@ -21,6 +21,7 @@ pub mod open;
 pub mod parse;
 pub mod plain;
 pub mod reply;
+pub mod requests;
 pub mod rewrite;
 pub mod select;
 pub mod socket;
@@ -79,6 +80,8 @@ pub struct Flow<'a> {
     pub now: u32,
     /// TCP flags; 0 for UDP.
     pub tcp_flags: u8,
+    /// The packet carries data.
+    pub payload: bool,
 }
 
 impl Flow<'_> {

@@ -5,7 +5,7 @@ use super::{
     choose::choose,
     conntrack::{self, Recorded},
     flow_key::hairpin,
-    forward,
+    forward, requests,
     rewrite::perform,
     select::{Chosen, NOBODY},
     verdict::{Action, Reason, Verdict},
@@ -46,7 +46,8 @@ fn decide<P: Packet, T: Tables>(
     if key.read(packet, headers).is_none() {
         return Err(Verdict::ended(Reason::Malformed));
     }
-    let flow = Flow { key, settings, now, tcp_flags: headers.tcp_flags };
+    let Headers { tcp_flags, payload, .. } = *headers;
+    let flow = Flow { key, settings, now, tcp_flags, payload };
     let choice = choose(tables, &flow);
     let (service, id) = (choice.service, choice.backend);
     if id == NOBODY {
@@ -62,6 +63,7 @@ fn decide<P: Packet, T: Tables>(
     };
     let conn = &mut draft.conn;
     conntrack::fill_forward(conn, &flow, service, &Chosen { id, backend }, &client);
+    requests::prepare(tables, choice.flags, conn);
     let turned = conn.flags & conn_flag::HAIRPIN != 0;
     let source = if turned { hairpin(settings, headers.v6) } else { flow.key.source().0 };
     *decision = forward::towards(packet.ingress(), headers, source, conn, backend);

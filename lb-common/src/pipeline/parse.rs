@@ -112,20 +112,22 @@ pub(super) fn transport<P: Packet>(
     number: u8,
     payload: usize,
 ) -> Result<Headers, Reason> {
-    let (source_port, destination_port, tcp_flags) = match number {
+    let (source_port, destination_port, tcp_flags, data) = match number {
         protocol::TCP => {
             let tcp = packet.header::<Tcp>(at.l4).ok_or(Reason::Malformed)?;
             if payload < size_of::<Tcp>() {
                 return Err(Reason::Malformed);
             }
-            (field!(load16(tcp), Tcp, source), field!(load16(tcp), Tcp, destination), tcp.flags)
+            let ports = (field!(load16(tcp), Tcp, source), field!(load16(tcp), Tcp, destination));
+            let header_len = usize::from(tcp.data_offset >> 4) * 4;
+            (ports.0, ports.1, tcp.flags, payload > header_len)
         }
         protocol::UDP => {
             let udp = packet.header::<UdpHdr>(at.l4).ok_or(Reason::Malformed)?;
             if payload < size_of::<UdpHdr>() {
                 return Err(Reason::Malformed);
             }
-            (field!(load16(udp), UdpHdr, src), field!(load16(udp), UdpHdr, dst), 0)
+            (field!(load16(udp), UdpHdr, src), field!(load16(udp), UdpHdr, dst), 0, true)
         }
         protocol::ICMP | protocol::ICMPV6 => return Err(Reason::Icmp),
         _ => return Err(Reason::NotTransport),
@@ -138,6 +140,7 @@ pub(super) fn transport<P: Packet>(
         protocol: number,
         hop_limit: at.hop_limit,
         tcp_flags,
+        payload: data,
         source_port,
         destination_port,
     })

@@ -61,10 +61,10 @@ fn by_policy<T: Tables>(tables: &T, flow: &Flow<'_>, service: &Service) -> u32 {
         select::HASH_SOURCE => hash(flow, service.hash_seed, false),
         select::RANDOM => tables.random(),
         select::TURN => return turn(tables, flow.key.is_v6(), service),
-        select::SCAN_LEAST => return scan(tables, service, 0),
-        select::SCAN_DELAY => return scan(tables, service, 1),
-        select::SAMPLE_TWO => return sample(tables, service, 2),
-        _ => return sample(tables, service, 4),
+        select::SCAN_LEAST | select::SCAN_DELAY | select::SCAN_REQUESTS => {
+            return scan(tables, flow, service);
+        }
+        _ => return sample(tables, service),
     };
     from_slot(tables, service, scale(u64::from(position), service.table_len))
 }
@@ -118,29 +118,69 @@ fn turn<T: Tables>(tables: &T, v6: bool, service: &Service) -> u32 {
     }
 }
 
-/// The smallest `(flows + bias) / weight` over all backends of the table; ties to the first.
+/// The smallest `(load + bias) / weight` over all backends of the table. Ties go to the first one;
+/// where requests count, which one that is is left to chance: equals share.
 #[inline]
-fn scan<T: Tables>(tables: &T, service: &Service, bias: u64) -> u32 {
-    let mut scan = Scan { page: service.table_page, bias, best: Best::default() };
-    tables.repeat(service.table_len.min(SCAN_MAX), &mut scan);
+fn scan<T: Tables>(tables: &T, flow: &Flow<'_>, service: &Service) -> u32 {
+    let len = service.table_len.min(SCAN_MAX);
+    let mut scan = Scan {
+        page: service.table_page,
+        len,
+        first: 0,
+        stride: 2,
+        column: 1,
+        bias: u32::from(service.select != select::SCAN_LEAST),
+        requests: service.select == select::SCAN_REQUESTS,
+        best: Best::default(),
+    };
+    if scan.requests {
+        scan.first = scale(u64::from(tables.random()), len);
+        scan.stride = 3;
+        // Without a controller the capacities are a memory, and nobody knows of what.
+        let silence = super::conntrack::idle(flow.now, tables.heartbeat());
+        if silence > flow.settings.ticks_per_second.saturating_mul(SILENCE_MAX_S) {
+            scan.column = 2;
+        }
+    }
+    tables.repeat(len, &mut scan);
     scan.best.id
 }
 
-/// Goes through pairs of backend and weight.
+/// What a newcomer costs all clients of a backend together, in units of half its own work there: it
+/// takes as long as all that share the backend's time, and delays each of them.
+#[inline]
+const fn delay(requests: u64) -> u64 {
+    requests.wrapping_mul(2).wrapping_add(1)
+}
+
+/// How long the controller may say nothing until its capacities count no more.
+const SILENCE_MAX_S: u32 = 10;
+
+/// Goes through the backends of a table: rows of a backend and what it weighs.
 struct Scan {
     page: u32,
-    bias: u64,
+    len: u32,
+    first: u32,
+    stride: u32,
+    column: u32,
+    bias: u32,
+    requests: bool,
     best: Best,
 }
 
 impl<T: Tables> Step<T> for Scan {
     #[inline]
     fn step(&mut self, tables: &T, index: u32) -> bool {
-        let pair = (index & (SCAN_MAX - 1)) * 2;
-        let id = tables.slot(self.page, pair).unwrap_or(NOBODY);
-        let weight = tables.slot(self.page, pair + 1).unwrap_or(0);
+        let turned = self.first + index;
+        let index = if turned >= self.len { turned - self.len } else { turned };
+        let row = (index & (SCAN_MAX - 1)) * self.stride;
+        let id = tables.slot(self.page, row).unwrap_or(NOBODY);
+        let weight = tables.slot(self.page, row + self.column).unwrap_or(0);
         if usable(tables, id).is_some() {
-            self.best.offer(id, tables.flows(id).saturating_add(self.bias), weight);
+            let load = tables.load(id, self.requests);
+            let load =
+                if self.requests { delay(load) } else { load.saturating_add(u64::from(self.bias)) };
+            self.best.offer(id, load, weight);
         }
         false
     }
@@ -148,9 +188,11 @@ impl<T: Tables> Step<T> for Scan {
 
 /// The best of a few random slots; if all of them are closed, the first open one.
 #[inline]
-fn sample<T: Tables>(tables: &T, service: &Service, count: u32) -> u32 {
+fn sample<T: Tables>(tables: &T, service: &Service) -> u32 {
     let (page, len) = (service.table_page, service.table_len);
-    let mut sample = Sample { page, len, best: Best::default() };
+    let requests = service.select == select::SAMPLE_REQUESTS;
+    let count = if service.select == select::SAMPLE_TWO { 2 } else { 4 };
+    let mut sample = Sample { page, len, requests, best: Best::default() };
     tables.repeat(count, &mut sample);
     match sample.best.id {
         NOBODY => from_slot(tables, service, 0),
@@ -162,6 +204,7 @@ fn sample<T: Tables>(tables: &T, service: &Service, count: u32) -> u32 {
 struct Sample {
     page: u32,
     len: u32,
+    requests: bool,
     best: Best,
 }
 
@@ -170,7 +213,8 @@ impl<T: Tables> Step<T> for Sample {
     fn step(&mut self, tables: &T, _index: u32) -> bool {
         let index = scale(u64::from(tables.random()), self.len);
         if let Some(chosen) = usable(tables, slot(tables, self.page, index)) {
-            let load = tables.flows(chosen.id).saturating_add(1);
+            let load = tables.load(chosen.id, self.requests);
+            let load = if self.requests { delay(load) } else { load.saturating_add(1) };
             self.best.offer(chosen.id, load, chosen.backend.capacity);
         }
         false

@@ -196,7 +196,8 @@ fn dial<T: Sockets>(tables: &T, call: &Call, peer: &mut SocketPeer) -> Reason {
     // An IPv6 socket dials IPv4 by IPv4-mapped addresses.
     let v6 = !call.address.is_v4();
     let key = FlowKey::new(v6, source, (call.address, call.port), call.protocol);
-    let flow = Flow { key: &key, settings, now: call.now, tcp_flags: tcp_flag::SYN };
+    let flow =
+        Flow { key: &key, settings, now: call.now, tcp_flags: tcp_flag::SYN, payload: false };
     let choice = choose(tables, &flow);
     if choice.backend == NOBODY {
         return choice.why_not();

@@ -3,9 +3,9 @@
 
 use super::{
     Flow, conntrack,
-    conntrack::Found,
+    conntrack::{Done, Found},
     flow_key::hairpin,
-    forward, parse, reply,
+    forward, parse, reply, requests,
     rewrite::{Decision, perform},
     verdict::{Action, Reason, Verdict},
     workspace::{Draft, Workspace},
@@ -60,13 +60,14 @@ fn decide<P: Packet, T: Tables>(
     if key.read(packet, headers).is_none() {
         return Err(Verdict::ended(Reason::Malformed));
     }
-    let flow = Flow { key, settings, now, tcp_flags: headers.tcp_flags };
+    let Headers { tcp_flags, payload, .. } = *headers;
+    let flow = Flow { key, settings, now, tcp_flags, payload };
     match conntrack::find(tables, &flow) {
         Found::Forward(entry, stage) => {
             known(packet, tables, headers, &flow, (&entry, stage), (draft, decision))
         }
         Found::Reply(entry, stage, vip) => {
-            turn(tables, &flow, (&entry, stage), conn_kind::REPLY);
+            turn(tables, &flow, &entry, stage, conn_kind::REPLY);
             *decision = reply::back(packet.ingress(), headers, flow.key, &entry, vip);
             Ok(())
         }
@@ -106,7 +107,7 @@ fn known<P: Packet, T: Tables>(
     if stage == Stage::Embryo && !flow.opens() && entry.state != conn_state::CLOSED {
         conntrack::promote(tables, flow, entry, draft);
     } else {
-        turn(tables, flow, (entry, stage), conn_kind::FORWARD);
+        turn(tables, flow, entry, stage, conn_kind::FORWARD);
     }
     Ok(())
 }
@@ -132,9 +133,19 @@ fn still_there<'t, T: Tables>(
     if gone || moves { None } else { Some(backend) }
 }
 
-/// The first answer establishes a UDP flow; FIN and RST end a TCP flow.
-#[inline]
-fn turn<T: Tables>(tables: &T, flow: &Flow<'_>, (entry, stage): (&SharedConn, Stage), kind: u8) {
+/// The first answer establishes a UDP flow; FIN and RST end a TCP flow. Where its service wants
+/// to know of requests in flight, the packet may begin or end one.
+#[cfg_attr(target_arch = "bpf", inline(never))]
+fn turn<T: Tables>(
+    tables: &T,
+    flow: &Flow<'_>,
+    entry: &SharedConn,
+    stage: Stage,
+    kind: u8,
+) -> Done {
+    if entry.flags & conn_flag::TURNS != 0 {
+        requests::step(tables, flow, entry, stage, kind);
+    }
     let answered = flow.protocol() == protocol::UDP && kind == conn_kind::REPLY;
     let state = if answered {
         conn_state::ESTABLISHED
@@ -144,4 +155,5 @@ fn turn<T: Tables>(tables: &T, flow: &Flow<'_>, (entry, stage): (&SharedConn, St
     if state != entry.state {
         conntrack::set_state(tables, flow, entry, stage, state);
     }
+    Done::default()
 }

@@ -6,7 +6,7 @@ use std::{
     rc::Rc,
 };
 
-use super::{Insert, Sockets, Stage, Step, Tables};
+use super::{Insert, Signal, Sockets, Stage, Step, Tables};
 use crate::{
     abi::{
         address::Address,
@@ -73,6 +73,14 @@ pub struct MemoryTables {
     pub backends: BTreeMap<u32, Backend>,
     /// `BACKEND_LOAD`
     pub flows: RefCell<BTreeMap<u32, u64>>,
+    /// `BACKEND_LOAD`, the requests in flight.
+    pub requests: RefCell<BTreeMap<u32, u64>>,
+    /// `SIGNALS`: every one of them, in order.
+    pub signals: RefCell<Vec<(u32, Signal, u32)>>,
+    /// The clock in microseconds.
+    pub clock_us: Cell<u32>,
+    /// `HEARTBEAT`
+    pub heartbeat: u32,
     /// `REASONS`
     pub reasons: RefCell<BTreeMap<Reason, u64>>,
     /// `BACKEND_STATS`
@@ -209,8 +217,9 @@ impl Tables for MemoryTables {
         self.backends.get(&id)
     }
 
-    fn flows(&self, backend: u32) -> u64 {
-        self.flows.borrow().get(&backend).copied().unwrap_or(0)
+    fn load(&self, backend: u32, requests: bool) -> u64 {
+        let of = if requests { &self.requests } else { &self.flows };
+        of.borrow().get(&backend).copied().unwrap_or(0)
     }
 
     fn flow_begins(&self, service: u32, backend: u32) {
@@ -223,6 +232,28 @@ impl Tables for MemoryTables {
         let mut flows = self.flows.borrow_mut();
         let open = flows.entry(backend).or_default();
         *open = open.saturating_sub(1);
+    }
+
+    fn request_begins(&self, backend: u32) {
+        *self.requests.borrow_mut().entry(backend).or_default() += 1;
+    }
+
+    fn request_ends(&self, backend: u32) {
+        let mut requests = self.requests.borrow_mut();
+        let open = requests.entry(backend).or_default();
+        *open = open.saturating_sub(1);
+    }
+
+    fn signal(&self, backend: u32, signal: Signal, micros: u32) {
+        self.signals.borrow_mut().push((backend, signal, micros));
+    }
+
+    fn clock_us(&self) -> u32 {
+        self.clock_us.get()
+    }
+
+    fn heartbeat(&self) -> u32 {
+        self.heartbeat
     }
 
     fn count(&self, verdict: &Verdict, length: u32) {

@@ -42,6 +42,22 @@ pub enum Insert {
     Failed,
 }
 
+/// What a backend shows by how it answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u32)]
+pub enum Signal {
+    /// The first payload of a turn.
+    FirstByte,
+    /// SYN-ACK.
+    Handshake,
+    /// A reset instead of a SYN-ACK.
+    Refused,
+    /// The end of the flow in place of an answer.
+    Reset,
+    /// Nothing, so that the client sent its SYN again.
+    Repeated,
+}
+
 /// The body of a loop over slots. The kernel verifies such a body once (`bpf_loop`), where it
 /// would walk every turn of a loop written out.
 pub trait Step<T> {
@@ -104,12 +120,22 @@ pub trait Tables {
     fn random(&self) -> u32;
     /// A backend.
     fn backend(&self, id: u32) -> Option<&Backend>;
-    /// Open flows of a backend.
-    fn flows(&self, backend: u32) -> u64;
+    /// Open flows of a backend, or its requests in flight.
+    fn load(&self, backend: u32, requests: bool) -> u64;
     /// A flow of a backend begins.
     fn flow_begins(&self, service: u32, backend: u32);
     /// A flow of a backend ends.
     fn flow_ends(&self, backend: u32);
+    /// A backend is to answer.
+    fn request_begins(&self, backend: u32);
+    /// It need not answer any more.
+    fn request_ends(&self, backend: u32);
+    /// A backend has answered after so many microseconds.
+    fn signal(&self, backend: u32, signal: Signal, micros: u32);
+    /// A clock in microseconds, its low half.
+    fn clock_us(&self) -> u32;
+    /// Jiffies when the controller last looked after the capacities.
+    fn heartbeat(&self) -> u32;
     /// Counts the outcome for a packet of `length` bytes.
     fn count(&self, verdict: &Verdict, length: u32);
 }

@@ -23,6 +23,7 @@
 
 pub mod frame;
 pub mod rows;
+pub mod turns;
 pub mod world;
 
 use lb_common::pipeline::verdict::{Action, Reason};

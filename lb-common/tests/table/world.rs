@@ -72,6 +72,11 @@ impl World {
         let service = 7_u32.to_ne_bytes();
         let source = SourceKey { service, address: address("198.18.0.0").octets() };
         world.sources.insert((SourceKey::BITS_BEFORE_ADDRESS + 96 + 24, source));
+        let turns =
+            |id| Service { flags: service_flag::TURNS, select: select::SCAN_REQUESTS, ..hash(id) };
+        world.listen("198.18.1.3", 80, 6, turns(10), &[1, 100, 1]);
+        world.listen("fd00:18:1::3", 80, 6, turns(11), &[2, 100, 1]);
+        world.listen("198.18.1.3", 53, 17, turns(12), &[3, 100, 1]);
         world.range("198.18.1.1", 27008, 13, 17, hash(8), &[4]);
         world
     }
@@ -111,7 +116,8 @@ impl World {
         let mut slots_of = Box::<Page>::default();
         slots_of.slots.0[..slots.len()].copy_from_slice(slots);
         self.pages.insert(page, slots_of);
-        Service { table_page: page, table_len: slots.len() as u32, ..service }
+        let row = if service.select == select::SCAN_REQUESTS { 3 } else { 1 };
+        Service { table_page: page, table_len: slots.len() as u32 / row, ..service }
     }
 
     fn listen(&mut self, ip: &str, port: u16, protocol: u8, service: Service, slots: &[u32]) {

@@ -148,6 +148,9 @@ pub struct ServiceReport {
     pub listens: Vec<String>,
     /// Policy.
     pub policy: Policy,
+    /// What limits it, where it balances by live load.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
     /// Backends, in the order of the configuration.
     pub backends: Vec<ShareReport>,
     /// Flows begun since the maps exist.
@@ -173,6 +176,30 @@ pub struct ShareReport {
     pub share: f64,
     /// Whether it takes new flows.
     pub state: BackendState,
+    /// What live load says of it, where the service balances by it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub load: Option<LoadReport>,
+}
+
+/// What live load says of a backend of a service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LoadReport {
+    /// What limits it: `cpu`, `memory`, `io`, `network`, `latency-bound` or `light`.
+    pub class: String,
+    /// How busy it is, 0 to 1.
+    pub utilisation: f64,
+    /// Requests in flight relative to those that its busiest known resource explains.
+    pub explained: Option<f64>,
+    /// Requests a second.
+    pub turns_per_s: f64,
+    /// Mean requests in flight.
+    pub in_flight: f64,
+    /// Share of requests that fail, 0 to 1.
+    pub error_share: f64,
+    /// Requests a second that it can serve; its weight while no backend has been measured.
+    pub capacity: f64,
+    /// All of it in a sentence, and why the capacity is what it is.
+    pub text: String,
 }
 
 /// Whether a backend takes new flows.
@@ -221,6 +248,8 @@ pub struct BackendReport {
     pub weight: u16,
     /// Flows it has.
     pub flows: u64,
+    /// Requests that it has not answered yet, where its services count them.
+    pub requests: u64,
     /// Packets to it.
     pub packets_in: u64,
     /// Packets from it.
@@ -271,7 +300,7 @@ pub struct FlowReport {
 }
 
 /// Which backend a flow has or would get, and why.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Explanation {
     /// The flow asked about.
     pub flow: FlowName,
@@ -314,14 +343,19 @@ pub enum ExplainVerdict {
 }
 
 /// A backend that was considered.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Candidate {
     /// Where it serves.
     pub backend: String,
     /// Flows it has.
     pub flows: u64,
+    /// Requests that it has not answered yet, where its services count them.
+    pub requests: u64,
     /// Weight in force.
     pub weight: u16,
+    /// Requests a second that it can serve, where live load tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<f64>,
     /// Its state: only one that is up gets new flows.
     pub state: BackendState,
     /// Whether it is the one.

@@ -4,14 +4,19 @@ use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     str::FromStr,
+    time::Duration,
 };
 
-use clap::{ArgGroup, Args, ValueEnum, builder::PossibleValue};
+use clap::{
+    ArgGroup, Args, ValueEnum,
+    builder::{PossibleValue, RangedU64ValueParser},
+};
 
 use super::SOCKET_DEFAULT;
 use crate::{
     admin::names::{BackendName, parse_address, parse_protocol},
     model::{Attach, Protocol, ServiceName, Weight},
+    placement::Method,
 };
 
 /// Where pinned programs and maps live.
@@ -195,6 +200,84 @@ pub enum SimulateMode {
     Tc,
 }
 
+/// `weir forecast`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+#[expect(missing_docs, reason = "texts of flattened arguments would replace those of the command")]
+pub struct ForecastArgs {
+    /// Numbers, one a line, or CSV; standard input without it or with "-"
+    pub file: Option<PathBuf>,
+    /// How many of the last values are fitted
+    #[arg(long, value_name = "N", default_value_t = 10,
+          value_parser = RangedU64ValueParser::<usize>::new().range(4..=1000))]
+    pub window: usize,
+    /// How many values are forecast
+    #[arg(long, value_name = "N", default_value_t = 4,
+          value_parser = RangedU64ValueParser::<usize>::new().range(1..=1000))]
+    pub horizon: usize,
+    /// The column of a CSV file, by the name in its first line or by its number from 1
+    #[arg(long, value_name = "NAME|N")]
+    pub column: Option<String>,
+    /// What forecasts
+    #[arg(long, value_name = "MODEL", value_enum, default_value_t = ForecastModel::Auto)]
+    pub model: ForecastModel,
+    #[command(flatten)]
+    pub format: Format,
+    /// Also draw measured, fitted and forecast values
+    #[arg(long, value_name = "SVG")]
+    pub plot: Option<PathBuf>,
+}
+
+/// The models that can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ForecastModel {
+    /// The grey model where it passes its gate, else the last value
+    Auto,
+    /// The grey model in its unbiased form
+    Grey,
+    /// The grey model as in the textbooks
+    GreyClassic,
+    /// Double exponential smoothing
+    Holt,
+    /// The last value
+    Last,
+}
+
+/// `weir place`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct PlaceArgs {
+    /// The nodes, as CSV or JSON; "-" is standard input
+    #[arg(long, value_name = "FILE")]
+    pub nodes: PathBuf,
+    /// The workloads, as CSV or JSON; "-" is standard input
+    #[arg(long, value_name = "FILE")]
+    pub workloads: PathBuf,
+    /// Decides everything that is random
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    pub seed: u64,
+    /// How long each method may search: 200ms, 5s, 1m
+    #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = search_time)]
+    pub budget: Duration,
+    /// Search so many iterations instead: the same seed then gives the same answer
+    #[arg(long, value_name = "N", conflicts_with = "budget",
+          value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub iterations: Option<u32>,
+    /// Threads to search with [default: all processors]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    /// How to place
+    #[arg(long, value_enum, default_value_t = Method::AntColony)]
+    pub method: Method,
+    /// Do not compare with the other methods
+    #[arg(long)]
+    pub alone: bool,
+    /// Draw the use of each node as SVG into this file
+    #[arg(long, value_name = "FILE")]
+    pub plot: Option<PathBuf>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a text here would replace that of the command")]
+    pub format: Format,
+}
+
 /// `weir detach`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct DetachArgs {
@@ -237,6 +320,43 @@ impl ValueEnum for Attach {
             Self::Tc => PossibleValue::new("tc").help("TC ingress"),
         })
     }
+}
+
+impl ValueEnum for Method {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let help = match self {
+            Self::Kubernetes => "Its default scores, replicas as they come",
+            Self::KubernetesSorted => "The same, largest first",
+            Self::FirstFit => "Largest first, to the first node with room",
+            Self::BestFit => "Largest first, to the node it fills most",
+            Self::DotProduct => "Largest first, to where free and needed are most alike",
+            Self::WorstFit => "Largest first, to where the fullest dimension stays lowest",
+            Self::LocalSearch => "Moves and swaps from many beginnings",
+            Self::Ants => "A max-min ant system without local search",
+            Self::AntColony => "A max-min ant system with local search",
+        };
+        Some(PossibleValue::new(self.name()).help(help))
+    }
+}
+
+fn search_time(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no time from 1ms to 1h: write 200ms, 5s or 1m");
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit_ms = match &text[digits.len()..] {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = digits.parse().map_err(|_| wrong())?;
+    let time = Duration::from_millis(number.saturating_mul(unit_ms));
+    let possible = Duration::from_millis(1)..=Duration::from_hours(1);
+    if possible.contains(&time) { Ok(time) } else { Err(wrong()) }
 }
 
 fn service_name(text: &str) -> Result<ServiceName, String> {

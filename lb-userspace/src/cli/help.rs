@@ -108,6 +108,43 @@ Examples:
   sudo weir simulate --config weir.yaml --hex packets.txt --mode tc | jq .reason
   echo 0242c6120a02... | sudo weir simulate --config weir.yaml --hex -";
 
+pub(super) const FORECAST: &str = "\
+The grey model GM(1,1) fits an exponential to the last values. It is believed where all class \
+ratios (each value divided by the next one) are close enough to 1 and the fit is of grade 3 or \
+better; --model grey adds a constant first where they are not. Holt and the last value stand \
+beside it. Blank lines and lines that begin with # are left out; a missing value is an error.
+
+Examples:
+  weir forecast load.csv
+  weir forecast load.csv --column requests --window 12 --horizon 6 --plot load.svg
+  seq 100 10 190 | weir forecast
+  weir forecast load.csv --json | jq '.forecast[].forecast'";
+
+pub(super) const PLACE: &str = "\
+Leaves the nodes evenly used and no service on one of them; replicas that fit nowhere are named with \
+the reason. Prints the placement, the use of each node, and what other methods make of it in the \
+same time. Needs no root and no daemon, and changes nothing.
+
+Files are CSV with a head, or JSON: a list of objects with the same names. Needed columns first:
+  nodes      name,cpu,memory  network,io,zone,labels
+  workloads  name,cpu,memory  network,io,replicas,service,selector,avoid,spread
+
+  cpu        cores: 500m, 2                memory  bytes: 512Mi, 2G
+  network    bits a second: 100M           io      operations a second: 2k
+  labels     disk=fast;arch=amd64
+  selector   labels a node must have
+  service    what the replicas answer for, else the workload's own name
+  avoid      services not to share a node with; its own service for one replica a node
+  spread     by how many replicas any two zones may differ
+
+Exit codes: 0 all replicas are placed, 1 some are not, 2 wrong usage or input
+
+Examples:
+  weir place --nodes nodes.csv --workloads workloads.csv
+  weir place --nodes nodes.csv --workloads workloads.json --budget 5s --plot nodes.svg
+  weir place --nodes nodes.csv --workloads workloads.csv --seed 7 --iterations 50 --json
+  weir place --nodes nodes.csv --workloads workloads.csv --method kubernetes";
+
 pub(super) const DETACH: &str = "\
 Stop the daemon first. Flows through this host end.
 

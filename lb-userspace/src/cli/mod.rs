@@ -13,7 +13,8 @@ use clap::{CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 
 pub use arguments::{
     CheckArgs, Connection, DemoArgs, DetachArgs, DockerLsArgs, DrainArgs, ExplainArgs, FlowsArgs,
-    Format, RunArgs, SimulateArgs, SimulateMode, StatusArgs, WatchArgs, WeightArgs, WeightValue,
+    ForecastArgs, ForecastModel, Format, PlaceArgs, RunArgs, SimulateArgs, SimulateMode,
+    StatusArgs, WatchArgs, WeightArgs, WeightValue,
 };
 
 /// Where the admin socket is unless the configuration says otherwise.
@@ -78,6 +79,12 @@ pub enum Command {
     /// Send captured packets through the real program, and see what becomes of them.
     #[command(after_help = help::SIMULATE)]
     Simulate(SimulateArgs),
+    /// Forecast a series of numbers, and tell how far to believe it.
+    #[command(after_help = help::FORECAST)]
+    Forecast(ForecastArgs),
+    /// Work out which replica should run on which node.
+    #[command(after_help = help::PLACE)]
+    Place(PlaceArgs),
     /// Take the pinned programs and maps off this host. Balancing stops.
     #[command(after_help = help::DETACH)]
     Detach(DetachArgs),
@@ -127,6 +134,11 @@ impl Command {
             {
                 Some(format!("--out would overwrite the input {}", input.display()))
             }
+            Self::Place(PlaceArgs { nodes, workloads, .. })
+                if nodes == workloads && nodes.as_os_str() == "-" =>
+            {
+                Some("nodes and workloads cannot both be standard input".to_owned())
+            }
             Self::Run(_)
             | Self::Demo(_)
             | Self::Check(_)
@@ -140,6 +152,8 @@ impl Command {
             | Self::Explain(_)
             | Self::Docker(_)
             | Self::Simulate(_)
+            | Self::Forecast(_)
+            | Self::Place(_)
             | Self::Detach(_)
             | Self::Completions { .. } => None,
         }

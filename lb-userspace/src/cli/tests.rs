@@ -1,9 +1,14 @@
 //! What may be typed, and what may not.
 
+use std::time::Duration;
+
 use clap::{CommandFactory as _, error::ErrorKind};
 
 use super::*;
-use crate::model::{Attach, Protocol, ServiceName, Weight};
+use crate::{
+    model::{Attach, Protocol, ServiceName, Weight},
+    placement::Method,
+};
 
 fn read(line: &str) -> Result<Command, clap::Error> {
     Cli::read(line.split_whitespace()).map(|cli| cli.command)
@@ -11,6 +16,18 @@ fn read(line: &str) -> Result<Command, clap::Error> {
 
 fn connection(path: &str) -> Connection {
     Connection { socket: path.into() }
+}
+
+fn forecast(file: Option<&str>, model: ForecastModel) -> Command {
+    Command::Forecast(ForecastArgs {
+        file: file.map(PathBuf::from),
+        window: 10,
+        horizon: 4,
+        column: None,
+        model,
+        format: TEXT,
+        plot: None,
+    })
 }
 
 const JSON: Format = Format { json: true };
@@ -68,7 +85,52 @@ fn daemon_and_file_commands_are_read() {
                 mode: SimulateMode::Xdp,
             }),
         ),
+        ("weir forecast", forecast(None, ForecastModel::Auto)),
+        ("weir forecast -", forecast(Some("-"), ForecastModel::Auto)),
+        (
+            "weir forecast --model grey-classic --window=10 load.csv --horizon 4",
+            forecast(Some("load.csv"), ForecastModel::GreyClassic),
+        ),
         ("weir completions bash", Command::Completions { shell: clap_complete::Shell::Bash }),
+    ] {
+        assert_eq!(read(line).unwrap(), command, "{line}");
+    }
+}
+
+#[test]
+fn searches_are_read() {
+    for (line, command) in [
+        (
+            "weir place --nodes n --workloads -",
+            Command::Place(PlaceArgs {
+                nodes: "n".into(),
+                workloads: "-".into(),
+                seed: 1,
+                budget: Duration::from_millis(200),
+                iterations: None,
+                threads: None,
+                method: Method::AntColony,
+                alone: false,
+                plot: None,
+                format: TEXT,
+            }),
+        ),
+        (
+            "weir place --nodes n --workloads w --seed 7 --iterations 9 --threads 2 --alone \
+             --method kubernetes-sorted --plot p.svg --json",
+            Command::Place(PlaceArgs {
+                nodes: "n".into(),
+                workloads: "w".into(),
+                seed: 7,
+                budget: Duration::from_millis(200),
+                iterations: Some(9),
+                threads: Some(2),
+                method: Method::KubernetesSorted,
+                alone: true,
+                plot: Some("p.svg".into()),
+                format: JSON,
+            }),
+        ),
     ] {
         assert_eq!(read(line).unwrap(), command, "{line}");
     }
@@ -192,6 +254,27 @@ fn wrong_usage_is_exit_code_2_and_says_what_is_wrong() {
         ("weir simulate --config w --pcap i --hex h", "cannot be used with"),
         ("weir simulate --config w --pcap i --mode xdp-generic", "[possible values: xdp, tc]"),
         ("weir simulate --config w --pcap i --out i", "would overwrite the input"),
+        ("weir forecast a b", "unexpected argument"),
+        ("weir forecast --window 3", "3 is not in 4..=1000"),
+        ("weir forecast --window 1001", "1001 is not in 4..=1000"),
+        ("weir forecast --window ten", "invalid digit"),
+        ("weir forecast --horizon 0", "0 is not in 1..=1000"),
+        ("weir forecast --horizon -1", "unexpected argument"),
+        ("weir forecast --model arima", "auto, grey, grey-classic, holt, last]"),
+        ("weir forecast --column", "a value is required"),
+        ("weir forecast --plot", "a value is required"),
+        ("weir forecast --plot p --plot q", "cannot be used multiple times"),
+        ("weir place --nodes n", "--workloads <FILE>"),
+        ("weir place --nodes - --workloads -", "cannot both be standard input"),
+        ("weir place --nodes n --workloads w --budget 0ms", "no time from 1ms to 1h"),
+        ("weir place --nodes n --workloads w --budget 2h", "no time from 1ms to 1h"),
+        ("weir place --nodes n --workloads w --budget 200", "write 200ms, 5s or 1m"),
+        ("weir place --nodes n --workloads w --budget 1.5s", "write 200ms, 5s or 1m"),
+        ("weir place --nodes n --workloads w --budget=-1s", "write 200ms, 5s or 1m"),
+        ("weir place --nodes n --workloads w --budget 1s --iterations 5", "cannot be used with"),
+        ("weir place --nodes n --workloads w --iterations 1000001", "is not in 0..=1000000"),
+        ("weir place --nodes n --workloads w --threads 0", "0 is not in 1..=1024"),
+        ("weir place --nodes n --workloads w --method best", "[possible values: kubernetes"),
         ("weir completions", "<SHELL>"),
         ("weir completions cmd", "[possible values: bash"),
     ] {

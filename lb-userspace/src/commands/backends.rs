@@ -43,13 +43,14 @@ fn table(backends: &[BackendReport]) -> Table {
         ("HEALTH", Left),
         ("WEIGHT", Right),
         ("FLOWS", Right),
+        ("REQUESTS", Right),
         ("IN", Right),
         ("OUT", Right),
         ("WAY", Left),
         ("WHY", Left),
     ])
     .elastic(&[("SERVICES", 12), ("HEALTH", 12), ("WHY", 12)])
-    .spare(&["WHY", "OUT", "IN", "WEIGHT", "WAY", "SERVICES"]);
+    .spare(&["WHY", "OUT", "IN", "WEIGHT", "WAY", "REQUESTS", "SERVICES"]);
     for backend in backends {
         table.row([
             backend.endpoint.as_str().into(),
@@ -58,6 +59,7 @@ fn table(backends: &[BackendReport]) -> Table {
             backend.health.as_str().into(),
             backend.weight.to_string().into(),
             units::count(backend.flows).into(),
+            units::count(backend.requests).into(),
             units::bytes(backend.bytes_in).into(),
             units::bytes(backend.bytes_out).into(),
             way(backend).into(),
@@ -101,10 +103,10 @@ mod tests {
     #[test]
     fn backends_are_listed_with_the_way_to_them() {
         insta::assert_snapshot!(table(&fake::backends()).render(false), @r"
-        BACKEND                   SERVICES  STATE    HEALTH                          WEIGHT  FLOWS       IN      OUT  WAY            WHY
-        198.18.10.2:8080/tcp      web,api   up       http 200 in 1 ms                     2     12  3.4 MiB  1.0 GiB  peer veth1a2b  container of this host
-        198.18.10.3:8080/tcp      web,api   down     3 failures: connection refused       2     12  3.4 MiB  1.0 GiB  stack          no neighbour entry
-        [fd00:18:10::4]:8080/tcp            closing  not checked                          2     12  3.4 MiB  1.0 GiB  redirect #9    left the configuration
+        BACKEND                   SERVICES  STATE    HEALTH                          WEIGHT  FLOWS  REQUESTS       IN      OUT  WAY            WHY
+        198.18.10.2:8080/tcp      web,api   up       http 200 in 1 ms                     2     12         3  3.4 MiB  1.0 GiB  peer veth1a2b  container of this host
+        198.18.10.3:8080/tcp      web,api   down     3 failures: connection refused       2     12         3  3.4 MiB  1.0 GiB  stack          no neighbour entry
+        [fd00:18:10::4]:8080/tcp            closing  not checked                          2     12         3  3.4 MiB  1.0 GiB  redirect #9    left the configuration
         ");
     }
 

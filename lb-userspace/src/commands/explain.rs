@@ -72,8 +72,14 @@ fn render(explanation: &Explanation, colour: bool) -> String {
 }
 
 fn candidates(explanation: &Explanation) -> Table {
-    let mut table =
-        Table::new(&[("CANDIDATE", Left), ("FLOWS", Right), ("WEIGHT", Right), ("", Left)]);
+    let mut table = Table::new(&[
+        ("CANDIDATE", Left),
+        ("FLOWS", Right),
+        ("REQUESTS", Right),
+        ("WEIGHT", Right),
+        ("CAPACITY", Right),
+        ("", Left),
+    ]);
     for candidate in &explanation.candidates {
         let mark = match candidate.state {
             _ if candidate.chosen => Cell::toned("chosen", Tone::Good),
@@ -85,7 +91,9 @@ fn candidates(explanation: &Explanation) -> Table {
         table.row([
             candidate.backend.as_str().into(),
             units::count(candidate.flows).into(),
+            units::count(candidate.requests).into(),
             candidate.weight.to_string().into(),
+            candidate.capacity.map_or_else(String::new, |it| format!("{it:.1}")).into(),
             mark,
         ]);
     }
@@ -112,12 +120,12 @@ mod tests {
     fn a_choice_is_explained() {
         insta::assert_snapshot!(render(&fake::explanation(), false), @r"
         tcp 198.18.0.2:40000 -> 198.18.0.1:80 would get 198.18.10.2:8080 (forwarded)
-        service web, policy shortest-delay
+        service web, policy adaptive
         (12 + 1) / 2 is less than (7 + 1) / 1
 
-        CANDIDATE         FLOWS  WEIGHT
-        198.18.10.2:8080     12       2  chosen
-        198.18.10.3:8080      7       1  drained
+        CANDIDATE         FLOWS  REQUESTS  WEIGHT  CAPACITY
+        198.18.10.2:8080     12         0       2      48.1  chosen
+        198.18.10.3:8080      7         0       1            drained
         ");
     }
 

@@ -14,7 +14,8 @@ use crate::{
         report::{
             AttachReport, BackendReport, BackendState, Candidate, ContainerReport,
             ContainerVerdict, DockerReport, ExplainVerdict, Explanation, FlowName, FlowReport,
-            FlowsReport, HostClientsReport, ReloadReport, ServiceReport, ShareReport, StatusReport,
+            FlowsReport, HostClientsReport, LoadReport, ReloadReport, ServiceReport, ShareReport,
+            StatusReport,
         },
         socket::{Patience, bind},
     },
@@ -185,14 +186,27 @@ pub(super) fn services() -> Vec<ServiceReport> {
         weight,
         share,
         state,
+        load: None,
     };
+    let busy = LoadReport {
+        class: "cpu".into(),
+        utilisation: 0.82,
+        explained: Some(1.1),
+        turns_per_s: 39.6,
+        in_flight: 4.2,
+        error_share: 0.0,
+        capacity: 48.1,
+        text: "cpu at 82 %; capacity 48.1, as measured".into(),
+    };
+    let first = share("198.18.10.2:8080", 2, 1.0, BackendState::Up);
     let web = ServiceReport {
         name: "web".into(),
         id: 1,
         listens: vec!["198.18.0.1:80/tcp".into(), "[fd00:18::1]:80/tcp".into()],
-        policy: Policy::ShortestDelay,
+        policy: Policy::Adaptive,
+        class: Some("cpu".into()),
         backends: vec![
-            share("198.18.10.2:8080", 2, 1.0, BackendState::Up),
+            ShareReport { load: Some(busy), ..first },
             share("198.18.10.3:8080", 0, 0.0, BackendState::Drained),
         ],
         flows_total: 1234,
@@ -206,6 +220,7 @@ pub(super) fn services() -> Vec<ServiceReport> {
         id: 2,
         listens: vec!["198.18.0.1:53/udp".into()],
         policy: Policy::Maglev,
+        class: None,
         backends: vec![share("[fd00:18:10::4]:53", 1, 0.0, BackendState::Down)],
         flows_total: 0,
         packets_in: 0,
@@ -226,6 +241,7 @@ pub(super) fn backends() -> Vec<BackendReport> {
         health: "http 200 in 1 ms".into(),
         weight: 2,
         flows: 12,
+        requests: 3,
         packets_in: 10_000,
         packets_out: 20_000,
         bytes_in: 3_565_159,
@@ -286,10 +302,12 @@ pub(super) fn flows() -> FlowsReport {
 }
 
 pub(super) fn explanation() -> Explanation {
-    let candidate = |backend: &str, flows, weight, chosen| Candidate {
+    let candidate = |backend: &str, flows, weight, chosen: bool| Candidate {
         backend: backend.into(),
         flows,
+        requests: 0,
         weight,
+        capacity: chosen.then_some(48.12),
         state: if chosen { BackendState::Up } else { BackendState::Drained },
         chosen,
     };
@@ -303,7 +321,7 @@ pub(super) fn explanation() -> Explanation {
         reason: "forwarded".into(),
         service: Some("web".into()),
         backend: Some("198.18.10.2:8080".into()),
-        policy: Some(Policy::ShortestDelay),
+        policy: Some(Policy::Adaptive),
         candidates: vec![
             candidate("198.18.10.2:8080", 12, 2, true),
             candidate("198.18.10.3:8080", 7, 1, false),

@@ -9,6 +9,8 @@ pub mod docker;
 pub mod drain;
 pub mod explain;
 pub mod flows;
+pub mod forecast;
+pub mod place;
 pub mod run;
 pub mod services;
 pub mod simulate;

@@ -47,9 +47,10 @@ fn table(services: &[ServiceReport]) -> Table {
         ("OPENED", Right),
         ("IN", Right),
         ("OUT", Right),
+        ("LOAD", Left),
     ])
-    .elastic(&[("SERVICE", 28)])
-    .spare(&["OUT", "IN", "POLICY", "OPENED"]);
+    .elastic(&[("SERVICE", 28), ("LOAD", 24)])
+    .spare(&["OUT", "IN", "POLICY", "OPENED", "LOAD"]);
     for service in services {
         let mut listens = service.listens.iter();
         let first = listens.next().map(String::as_str).unwrap_or_default();
@@ -63,6 +64,7 @@ fn table(services: &[ServiceReport]) -> Table {
             units::count(service.flows_total).into(),
             units::bytes(service.bytes_in).into(),
             units::bytes(service.bytes_out).into(),
+            service.class.as_deref().unwrap_or_default().into(),
         ]);
         for listen in listens {
             table.row([Cell::default(), listen.as_str().into()]);
@@ -75,6 +77,10 @@ fn table(services: &[ServiceReport]) -> Table {
                 backend.weight.to_string().into(),
                 units::percent(backend.share).into(),
                 state_cell(backend.state),
+                Cell::default(),
+                Cell::default(),
+                Cell::default(),
+                backend.load.as_ref().map_or("", |load| load.text.as_str()).into(),
             ]);
         }
     }
@@ -99,13 +105,13 @@ mod tests {
     #[test]
     fn services_are_listed_with_their_backends() {
         insta::assert_snapshot!(table(&fake::services()).render(false), @r"
-        SERVICE               LISTEN               POLICY          WEIGHT   SHARE  STATE      OPENED       IN      OUT
-        web                   198.18.0.1:80/tcp    shortest-delay                  1 of 2 up    1.2k  3.4 MiB  1.0 GiB
+        SERVICE               LISTEN               POLICY    WEIGHT   SHARE  STATE      OPENED       IN      OUT  LOAD
+        web                   198.18.0.1:80/tcp    adaptive                  1 of 2 up    1.2k  3.4 MiB  1.0 GiB  cpu
                               [fd00:18::1]:80/tcp
-          198.18.10.2:8080                                              2  100.0%  up
-          198.18.10.3:8080                                              0    0.0%  drained
-        dns                   198.18.0.1:53/udp    maglev                          0 of 1 up       0      0 B      0 B
-          [fd00:18:10::4]:53                                            1    0.0%  down
+          198.18.10.2:8080                                        2  100.0%  up                                   cpu at 82 %; capacity 48.1, as measured
+          198.18.10.3:8080                                        0    0.0%  drained
+        dns                   198.18.0.1:53/udp    maglev                    0 of 1 up       0      0 B      0 B
+          [fd00:18:10::4]:53                                      1    0.0%  down
         ");
     }
 

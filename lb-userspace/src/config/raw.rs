@@ -53,7 +53,7 @@ pub(super) struct RawService {
     /// What clients dial: `address:port`, `address:first-last`, with `/tcp` or `/udp` after it.
     /// Default protocol: `tcp`. All of one service have one protocol. Required, not empty.
     pub(super) listen: List<String>,
-    /// How the backend of a new flow is chosen. Default: `shortest-delay`.
+    /// How the backend of a new flow is chosen. Default: `adaptive`.
     pub(super) policy: Text,
     /// Active health check. Default: none, every backend counts as healthy.
     pub(super) health: Field<RawHealth>,

@@ -88,11 +88,6 @@ pub(super) fn policy(text: &str) -> Result<Policy, Mistake> {
     if let Some(policy) = Policy::ALL.into_iter().find(|policy| policy.name() == text) {
         return Ok(policy);
     }
-    if text == "adaptive" {
-        return Err(Mistake::new("policy `adaptive` is not available").hint(
-            "`shortest-delay` is the nearest: it knows flows and weights, but no live load",
-        ));
-    }
     Err(unknown_word("policy", text, &known))
 }
 

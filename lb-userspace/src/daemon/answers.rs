@@ -23,9 +23,9 @@ use crate::{
         },
     },
     chain::one_line,
-    dataplane::{counters::Counters, flows::FlowEntry},
+    dataplane::{counters::Counters, flows::FlowEntry, signals::Reading},
     docker,
-    metrics::{self, BackendMetrics, DockerMetrics, MetricsInput, ServiceMetrics},
+    metrics::{self, BackendMetrics, MetricsInput, ServiceMetrics},
     model::{Endpoint, Protocol, Service, ServiceName},
 };
 
@@ -103,7 +103,7 @@ impl Daemon {
             services: self.state.config.services.len(),
             backends_up: endpoints.iter().filter(up).count(),
             backends_total: endpoints.len(),
-            flows: self.counters()?.flows.values().sum(),
+            flows: self.counters()?.readings.values().map(|reading| reading.load.flows).sum(),
             problems: self.problems.clone(),
             docker: self.docker_report(),
         })))
@@ -123,13 +123,6 @@ impl Daemon {
         Some(docker::report(socket, &view.link, age_s, discovered, withheld))
     }
 
-    fn docker_metrics(&self) -> Option<DockerMetrics> {
-        let Containers { view, follower, discovered, .. } = &self.containers;
-        let connected = matches!(view.link, docker::Link::Connected { .. });
-        let is_held = |endpoint: &Endpoint| self.state.withheld(endpoint).is_some();
-        Some(DockerMetrics::of(connected, follower.as_ref()?.counts(), discovered, is_held))
-    }
-
     fn services(&self) -> anyhow::Result<Data> {
         let (counters, ids) = (self.counters()?, self.service_ids());
         let report = |service: &Service| {
@@ -140,6 +133,7 @@ impl Daemon {
                 id,
                 listens: service.listens.iter().map(ToString::to_string).collect(),
                 policy: service.policy,
+                class: self.class_of(service),
                 backends: self.shares(service),
                 flows_total: traffic.flows,
                 packets_in: traffic.packets_in,
@@ -154,21 +148,28 @@ impl Daemon {
     /// The parts of a service's backends in what arrives over their family.
     fn shares(&self, service: &Service) -> Vec<ShareReport> {
         let part = |spec: &crate::model::BackendSpec| {
-            let weight = self.state.weight(&service.name, spec.endpoint, spec.weight.get());
-            let state = self.state.backend_state(&spec.endpoint);
-            (spec.endpoint, weight, state)
+            let (endpoint, configured) = (spec.endpoint, spec.weight.get());
+            let state = self.state.backend_state(&endpoint);
+            let weight = self.state.weight(&service.name, endpoint, configured);
+            let part = match self.state.learned(&service.name, &endpoint) {
+                Some(learned) if learned.ejected => 0,
+                Some(learned) if learned.capacity > 0 => learned.capacity,
+                _ => weight,
+            };
+            let part = if state == BackendState::Up && weight > 0 { f64::from(part) } else { 0.0 };
+            (endpoint, weight, state, part)
         };
         let parts: Vec<_> = service.backends.iter().map(part).collect();
-        let usable = |state| if state == BackendState::Up { 1.0 } else { 0.0 };
         let total = |ipv4: bool| -> f64 {
             let family = parts.iter().filter(|(it, ..)| it.address.is_ipv4() == ipv4);
-            family.map(|(_, weight, state)| f64::from(*weight) * usable(*state)).sum()
+            family.map(|(.., part)| part).sum()
         };
         let totals = [total(false), total(true)];
-        let share = |(endpoint, weight, state): (Endpoint, u16, BackendState)| {
+        let share = |(endpoint, weight, state, part): (Endpoint, u16, BackendState, f64)| {
             let total = totals[usize::from(endpoint.address.is_ipv4())];
-            let share = if total > 0.0 { f64::from(weight) * usable(state) / total } else { 0.0 };
-            ShareReport { endpoint: name(&endpoint), weight, share, state }
+            let share = if total > 0.0 { part / total } else { 0.0 };
+            let load = self.load_report(service, &endpoint);
+            ShareReport { endpoint: name(&endpoint), weight, share, state, load }
         };
         parts.into_iter().map(share).collect()
     }
@@ -204,7 +205,8 @@ impl Daemon {
             state: self.state.backend_state(&endpoint),
             health: self.state.health_text(&endpoint),
             weight: services.iter().map(weight).max().unwrap_or(0),
-            flows: counters.flows.get(&id).copied().unwrap_or(0),
+            flows: counters.reading(id).load.flows,
+            requests: counters.reading(id).load.requests,
             way: way_name(resolved.map_or(way::STACK, |resolved| resolved.way)).to_owned(),
             ifindex,
             interface: self.names.get(&ifindex).cloned().unwrap_or_default(),
@@ -225,7 +227,8 @@ impl Daemon {
                 generation: self.observed.backends.get(&id).map_or(0, |b| b.generation),
                 state: BackendState::Closing,
                 health: "removed from the configuration".to_owned(),
-                flows: counters.flows.get(&id).copied().unwrap_or(0),
+                flows: counters.reading(id).load.flows,
+                requests: counters.reading(id).load.requests,
                 ..with_traffic(counters.backends.get(&id).copied().unwrap_or_default())
             })
             .collect()
@@ -314,7 +317,7 @@ impl Daemon {
             BackendMetrics {
                 backend: name(&endpoint),
                 traffic: traffic(&counters.backends, id),
-                flows: id.and_then(|id| counters.flows.get(&id).copied()).unwrap_or(0),
+                reading: id.map_or_else(Reading::default, |id| counters.reading(id)),
                 up: is_up(&endpoint),
             }
         };
@@ -346,6 +349,7 @@ fn with_traffic(traffic: Traffic) -> BackendReport {
         health: String::new(),
         weight: 0,
         flows: 0,
+        requests: 0,
         packets_in: traffic.packets_in,
         packets_out: traffic.packets_out,
         bytes_in: traffic.bytes_in,

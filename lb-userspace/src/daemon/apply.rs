@@ -167,7 +167,7 @@ impl Daemon {
     pub(super) fn reconcile(&mut self) -> anyhow::Result<()> {
         let desired = self.state.desired();
         let backends = self.observed.backends.keys().copied();
-        let flows = self.dataplane.counters(std::iter::empty(), backends)?.flows;
+        let flows = self.dataplane.open_flows(backends);
         let input = PlanInput {
             desired: &desired,
             observed: &self.observed,

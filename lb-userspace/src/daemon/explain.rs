@@ -13,7 +13,7 @@ use lb_common::{
         flow_key::FlowKey,
         verdict::Reason,
     },
-    tables::MemoryTables,
+    tables::{MemoryTables, Tables as _},
 };
 
 use super::{Daemon, answers::name};
@@ -37,7 +37,7 @@ impl Daemon {
         let recorded = self.recorded_backend(&flow);
         let tables = self.copy_of_tables()?;
         let (key, settings) = (&key(&flow), &tables.settings);
-        let first = Flow { key, settings, now: 0, tcp_flags: 0 };
+        let first = Flow { key, settings, now: 0, tcp_flags: 0, payload: false };
         let choice = recorded.unwrap_or_else(|| choose(&tables, &first));
         let reason = Reason::from_number(choice.reason);
         let verdict = if recorded.is_some() { ExplainVerdict::Has } else { ExplainVerdict::Would };
@@ -76,7 +76,8 @@ impl Daemon {
                 && SocketAddr::from(entry.destination) == flow.destination;
             if same && entry.conn.kind == conn_kind::FORWARD {
                 let (service, backend) = (entry.conn.service, entry.conn.backend);
-                found = Some(Choice { reason: Reason::Forwarded as u32, service, backend });
+                let reason = Reason::Forwarded as u32;
+                found = Some(Choice { reason, service, backend, flags: 0 });
             }
         });
         found
@@ -94,8 +95,10 @@ impl Daemon {
             let id = self.backend_id(&spec.endpoint).unwrap_or(0);
             Candidate {
                 backend: name(&spec.endpoint),
-                flows: tables.flows.borrow().get(&id).copied().unwrap_or(0),
+                flows: tables.load(id, false),
+                requests: tables.load(id, true),
                 weight: self.state.weight(&service.name, spec.endpoint, spec.weight.get()),
+                capacity: self.load_report(service, &spec.endpoint).map(|load| load.capacity),
                 state: self.state.backend_state(&spec.endpoint),
                 chosen: id == chosen && id != 0,
             }
@@ -118,6 +121,7 @@ impl Daemon {
             let Cursor { turns_v4, turns_v6 } = self.dataplane.maps.turns(id)?;
             given.extend([((id, false), turns_v4), ((id, true), turns_v6)]);
         }
+        let loads = counters.readings.iter().map(|(id, reading)| (*id, reading.load));
         let ranges = self.observed.ranges.iter();
         let pages = self.observed.pages.iter();
         Ok(MemoryTables {
@@ -127,7 +131,16 @@ impl Daemon {
             sources: self.observed.sources.iter().map(|p| (p.bits, p.key)).collect(),
             pages: pages.map(|(index, page)| (*index, page.slots.0.to_vec())).collect(),
             backends: self.observed.backends.clone(),
-            flows: counters.flows.into(),
+            flows: loads
+                .clone()
+                .map(|(id, load)| (id, load.flows))
+                .collect::<BTreeMap<_, _>>()
+                .into(),
+            requests: loads
+                .map(|(id, load)| (id, load.requests))
+                .collect::<BTreeMap<_, _>>()
+                .into(),
+            heartbeat: self.dataplane.heartbeat()?,
             turns: given.into(),
             ..MemoryTables::default()
         })
@@ -142,6 +155,7 @@ fn key(flow: &FlowName) -> FlowKey {
 
 fn why_chosen(service: &Service) -> String {
     let why = match service.policy {
+        Policy::Adaptive => "it has the fewest requests in flight for its capacity",
         Policy::ShortestDelay | Policy::WeightedLeastConnections => {
             "it has the fewest flows for its weight"
         }

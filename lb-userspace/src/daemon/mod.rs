@@ -4,6 +4,7 @@
 mod answers;
 mod apply;
 pub mod background;
+mod capacities;
 mod containers;
 mod explain;
 mod hook;
@@ -35,6 +36,7 @@ use crate::{
     model::{Config, Docker, Endpoint},
     reconcile::Memory,
 };
+use capacities::Capacities;
 use containers::Containers;
 use state::State;
 
@@ -64,6 +66,7 @@ pub struct Daemon {
     links: links::Links,
     checker: Checker,
     containers: Containers,
+    capacities: Capacities,
     observed: Snapshot,
     memory: Memory,
     started: Instant,
@@ -165,6 +168,7 @@ impl Daemon {
         let now = Instant::now();
         let mut daemon = Self {
             state: State::new(config.clone(), ticks_per_second, generation),
+            capacities: Capacities::default(),
             containers: Containers::new(Loaded { config, docker }, now),
             file: options.file.as_deref().map(absolute),
             dataplane,
@@ -282,6 +286,8 @@ impl Daemon {
             self.tell("sweep", result);
             self.try_ports_again().await;
         }
+        let result = self.follow_load();
+        self.tell("load", result);
         let before = self.observed.present_backends().count();
         self.reconcile_or_tell();
         if self.observed.present_backends().count() < before {

@@ -10,12 +10,13 @@ use std::{
 use anyhow::bail;
 use lb_common::abi::{ABI_VERSION, address::Address, backend::way, settings::Settings};
 
+use super::capacities::{Learned, Who};
 use crate::{
     admin::{names::BackendName, report::BackendState},
     dataplane::{Hook, links::Resolved},
     docker::{Held, Provided},
     health::HealthState,
-    model::{AllDown, Config, Endpoint, HealthCheck, ServiceName},
+    model::{AllDown, Config, Endpoint, HealthCheck, Policy, Service, ServiceName},
     reconcile::{BackendEntry, Desired, DesiredBackend, DesiredService, Link},
 };
 
@@ -27,6 +28,8 @@ pub(super) struct State {
     ticks_per_second: u32,
     drained: BTreeSet<Endpoint>,
     weights: BTreeMap<(ServiceName, Endpoint), u16>,
+    /// What live load says of the backends of services that balance by it.
+    learned: BTreeMap<ServiceName, BTreeMap<Endpoint, Learned>>,
     health: BTreeMap<Endpoint, HealthState>,
     /// The backends that are containers.
     provided: BTreeMap<Endpoint, Provided>,
@@ -45,6 +48,7 @@ impl State {
             ticks_per_second,
             drained: BTreeSet::new(),
             weights: BTreeMap::new(),
+            learned: BTreeMap::new(),
             health: BTreeMap::new(),
             provided: BTreeMap::new(),
             unproven: BTreeSet::new(),
@@ -108,12 +112,36 @@ impl State {
         let endpoints = self.endpoints();
         self.drained.retain(|endpoint| endpoints.contains(endpoint));
         let services = &self.config.services;
+        self.learned.retain(|name, _| {
+            let service = services.iter().find(|service| service.name == *name);
+            service.is_some_and(|service| service.policy == Policy::Adaptive)
+        });
         self.weights.retain(|(name, endpoint), _| {
             let service = services.iter().find(|service| service.name == *name);
             service.is_some_and(|service| {
                 service.backends.iter().any(|backend| backend.endpoint == *endpoint)
             })
         });
+    }
+
+    /// The services that balance by live load.
+    pub(super) fn followed(&self) -> impl Iterator<Item = &Service> {
+        self.config.services.iter().filter(|service| service.policy == Policy::Adaptive)
+    }
+
+    /// Takes what live load says.
+    pub(super) fn learn(&mut self, told: BTreeMap<ServiceName, BTreeMap<Endpoint, Learned>>) {
+        self.learned.extend(told);
+    }
+
+    /// What live load says of a backend in a service.
+    pub(super) fn learned(&self, service: &ServiceName, endpoint: &Endpoint) -> Option<Learned> {
+        self.learned.get(service)?.get(endpoint).copied()
+    }
+
+    /// A backend, and which one of those that are one after the other at its address.
+    pub(super) fn who(&self, endpoint: &Endpoint) -> Who {
+        (*endpoint, self.provided.get(endpoint).map(|provided| provided.incarnation.clone()))
     }
 
     /// All backends of all services.
@@ -259,7 +287,7 @@ impl State {
     }
 
     /// Backends that a service tries although they fail their checks: all of its family do.
-    fn last_resort(&self, service: &crate::model::Service) -> Vec<Endpoint> {
+    fn last_resort(&self, service: &Service) -> Vec<Endpoint> {
         if service.health.as_ref().is_some_and(|check| check.all_down == AllDown::Refuse) {
             return Vec::new();
         }
@@ -303,7 +331,7 @@ impl State {
         }
     }
 
-    fn service(&self, service: &crate::model::Service) -> DesiredService {
+    fn service(&self, service: &Service) -> DesiredService {
         let tried = self.last_resort(service);
         let backend = |spec: &crate::model::BackendSpec| {
             let endpoint = spec.endpoint;
@@ -311,7 +339,11 @@ impl State {
             let down = self.backend_state(&endpoint) == BackendState::Down;
             let weight = self.weight(&service.name, endpoint, spec.weight.get());
             let weight = if down && !tried.contains(&endpoint) { 0 } else { weight };
-            DesiredBackend { endpoint, weight: u32::from(weight) }
+            let learned = self.learned(&service.name, &endpoint);
+            let weight = if learned.is_some_and(|it| it.ejected) { 0 } else { weight };
+            let capacity = learned.map_or(0, |it| it.capacity);
+            let capacity = if capacity == 0 { weight } else { capacity };
+            DesiredBackend { endpoint, weight: u32::from(weight), capacity: u32::from(capacity) }
         };
         DesiredService {
             name: service.name.clone(),
@@ -443,7 +475,7 @@ mod tests {
         let desired = state.desired();
         let [service] = &desired.services[..] else { panic!("{:?}", desired.services) };
         [0, 1].map(|at| {
-            let DesiredBackend { endpoint, weight } = service.backends[at];
+            let DesiredBackend { endpoint, weight, .. } = service.backends[at];
             (desired.backends[&endpoint].takes_new, weight)
         })
     }

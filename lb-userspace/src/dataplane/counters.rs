@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use aya::maps::{MapData, PerCpuArray};
 use lb_common::{abi::stats::Traffic, pipeline::verdict::Reason};
 
-use super::Dataplane;
+use super::{Dataplane, signals::Reading};
 use crate::maps::{MapError, kernel};
 
-/// A reading of the counters.
+/// The counters at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Packets by reason, in the order of [`Reason::ALL`].
@@ -17,8 +17,16 @@ pub struct Counters {
     pub services: BTreeMap<u32, Traffic>,
     /// Traffic by backend id.
     pub backends: BTreeMap<u32, Traffic>,
-    /// Open flows by backend id.
-    pub flows: BTreeMap<u32, u64>,
+    /// Signals of load by backend id.
+    pub readings: BTreeMap<u32, Reading>,
+}
+
+impl Counters {
+    /// Signals of load of a backend; zeros where there are none.
+    #[must_use]
+    pub fn reading(&self, backend: u32) -> Reading {
+        self.readings.get(&backend).copied().unwrap_or_default()
+    }
 }
 
 impl Dataplane {
@@ -33,10 +41,6 @@ impl Dataplane {
             let values = maps.reasons.get(&u32::from(reason as u8), 0);
             values.map(|values| (reason, values.iter().sum())).map_err(kernel::error("REASONS"))
         };
-        let flows = |id: u32| {
-            let load = maps.load.get(&id, 0).map_err(kernel::error("BACKEND_LOAD"));
-            load.map(|load| (id, load.flows))
-        };
         Ok(Counters {
             reasons: Reason::ALL.into_iter().map(reason).collect::<Result<_, _>>()?,
             services: services
@@ -46,7 +50,7 @@ impl Dataplane {
                 .clone()
                 .map(|id| traffic(&maps.backend_stats, "BACKEND_STATS", id))
                 .collect::<Result<_, _>>()?,
-            flows: backends.map(flows).collect::<Result<_, _>>()?,
+            readings: self.readings(backends)?,
         })
     }
 }

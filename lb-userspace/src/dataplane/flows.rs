@@ -1,13 +1,13 @@
 //! The flow table as the controller reads it: a list, and the sweep that ends what is idle.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use aya::maps::{HashMap, MapData};
 use lb_common::{
     abi::{
         address::Address,
         backend::BackendLoad,
-        flow::{Conn, conn_kind, conn_state},
+        flow::{Conn, conn_flag, conn_kind, conn_state},
         settings::Settings,
     },
     pipeline::{
@@ -45,11 +45,13 @@ impl Dataplane {
         list(&maps.embryos6, Stage::Embryo, &mut visit);
     }
 
-    /// Removes entries past their idle limit or of backends that are gone, and sets the backends' open flows to what the table
-    /// says: counters that follow closings drift. Returns how many entries went.
+    /// Removes entries past their idle limit or of backends that are gone, and sets the backends'
+    /// open flows and requests to what the table says: counters that follow closings drift.
+    /// Returns how many entries went.
     pub fn sweep(&mut self, settings: &Settings, now: u32) -> Result<u64, MapError> {
         let maps = &mut self.maps;
         let generations = maps.generations()?;
+        let before = maps.loads(generations.keys());
         let mut sweep = Sweep { settings, now, open: BTreeMap::new(), generations: &generations };
         let removed = sweep.map(&mut maps.conns4, Stage::Conn)?
             + sweep.map(&mut maps.embryos4, Stage::Embryo)?
@@ -57,12 +59,28 @@ impl Dataplane {
             + sweep.map(&mut maps.embryos6, Stage::Embryo)?;
         let open = sweep.open;
         maps.sweep_origins()?;
-        for id in generations.into_keys() {
-            let flows = open.get(&id).copied().unwrap_or(0);
-            maps.load.set(id, BackendLoad { flows }, 0).map_err(kernel::error("BACKEND_LOAD"))?;
+        for (id, after) in maps.loads(generations.keys()) {
+            let found = open.get(&id).copied().unwrap_or_default();
+            let before = before.get(&id).copied().unwrap_or_default();
+            let changes = after.changes.wrapping_sub(before.changes);
+            let flows = wrong(before.flows, after.flows, found.flows, changes);
+            let requests = wrong(before.requests, after.requests, found.requests, changes);
+            if (flows, requests) != (0, 0) {
+                maps.correct_load(id, flows, requests);
+            }
         }
         Ok(removed)
     }
+}
+
+/// By how much a counter is wrong at least, when the table was read between two looks at it and so
+/// many changes: what it may have been at some moment meanwhile needs no correction.
+fn wrong(before: u64, after: u64, found: u64, changes: u64) -> i64 {
+    let [before, after, found] = [before, after, found].map(u64::cast_signed);
+    let changes = i64::try_from(changes).unwrap_or(i64::MAX);
+    let least = before.min(after).saturating_sub(changes);
+    let most = before.max(after).saturating_add(changes);
+    found - found.clamp(least, most)
 }
 
 /// The table changes while it is read: an entry that went meanwhile is no error.
@@ -90,23 +108,27 @@ struct Sweep<'a> {
     now: u32,
     /// Backends that are there, and which use of their ids it is.
     generations: &'a BTreeMap<u32, u32>,
-    /// Open flows by backend.
-    open: BTreeMap<u32, u64>,
+    /// Load by backend.
+    open: BTreeMap<u32, BackendLoad>,
 }
 
 impl Sweep<'_> {
     /// Removes what has ended from one table; returns how many entries went.
-    fn map<K: FamilyKey + aya::Pod>(
+    fn map<K: FamilyKey + aya::Pod + Eq + std::hash::Hash>(
         &mut self,
         map: &mut HashMap<MapData, K, Conn>,
         stage: Stage,
     ) -> Result<u64, MapError> {
-        let mut ended = Vec::new();
+        let (mut ended, mut seen) = (Vec::new(), HashSet::new());
         for (key, conn) in map.iter().flatten() {
+            let counts = conn.kind == conn_kind::FORWARD && conn.state != conn_state::CLOSED;
             if self.has_ended(key.widen().protocol(), stage, &conn) {
                 ended.push(key);
-            } else if conn.kind == conn_kind::FORWARD && conn.state != conn_state::CLOSED {
-                *self.open.entry(conn.backend).or_default() += 1;
+            } else if counts && seen.insert(key) {
+                // The kernel begins anew where the last key is gone when it looks for the next.
+                let load = self.open.entry(conn.backend).or_default();
+                load.flows += 1;
+                load.requests += u64::from(conn.flags & conn_flag::WAITING != 0);
             }
         }
         let mut removed = 0;
@@ -129,5 +151,34 @@ impl Sweep<'_> {
         let limit = idle_limit(self.settings, protocol, stage, conn.state);
         idle(self.now, conn.last_seen) > limit
             || self.generations.get(&conn.backend) != Some(&conn.generation)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::wrong;
+
+    #[test]
+    fn a_counter_is_corrected_only_by_what_it_never_was() {
+        let below_zero = (-1_i64).cast_unsigned();
+        let rows = [
+            // Before, after, found, changes, wrong by.
+            (5, 5, 5, 0, 0),
+            (5, 5, 4, 0, -1),
+            (5, 5, 7, 0, 2),
+            (5, 9, 7, 4, 0),
+            (9, 5, 7, 4, 0),
+            (0, 0, 1, 2, 0),
+            (0, 0, 3, 2, 1),
+            (5, 9, 0, 4, -1),
+            (5, 9, 14, 4, 1),
+            (below_zero, below_zero, 0, 0, 1),
+            (below_zero, 1, 3, 2, 0),
+            (3, 3, 0, u64::MAX, 0),
+        ];
+        for (before, after, found, changes, expected) in rows {
+            let actual = wrong(before, after, found, changes);
+            assert_eq!(actual, expected, "{before} {after} {found} {changes}");
+        }
     }
 }

@@ -9,6 +9,7 @@ pub mod links;
 pub mod loader;
 mod namespace;
 pub mod pins;
+pub mod signals;
 pub mod sockets;
 pub mod testrun;
 

@@ -224,7 +224,7 @@ fn service(name: &ServiceName, listens: Vec<Listen>, members: &[Member<'_>]) -> 
     Service {
         name: name.clone(),
         listens,
-        policy: newest_first().find_map(|terms| terms.policy).unwrap_or(Policy::ShortestDelay),
+        policy: newest_first().find_map(|terms| terms.policy).unwrap_or(Policy::Adaptive),
         backends: Vec::new(),
         health: newest_first().find_map(|terms| terms.health.clone()),
         affinity: newest_first().find_map(|terms| terms.affinity),

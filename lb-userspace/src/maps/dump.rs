@@ -151,6 +151,9 @@ impl fmt::Display for ServiceText<'_> {
         if self.0.flags & service_flag::AFFINITY != 0 {
             write!(f, ", affinity {}", self.0.affinity_ticks)?;
         }
+        if self.0.flags & service_flag::TURNS != 0 {
+            f.write_str(", turns")?;
+        }
         write!(f, ", generation {generation}")
     }
 }
@@ -167,6 +170,8 @@ pub fn select_text(select: u8) -> String {
         select::SCAN_DELAY => "scan delay",
         select::SAMPLE_TWO => "sample two",
         select::SAMPLE_FOUR => "sample four",
+        select::SCAN_REQUESTS => "scan requests",
+        select::SAMPLE_REQUESTS => "sample requests",
         other => return format!("select {other}"),
     };
     name.to_owned()

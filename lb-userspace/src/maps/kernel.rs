@@ -4,19 +4,20 @@ use std::collections::BTreeMap;
 
 use aya::{
     Ebpf,
-    maps::{Array, HashMap, LpmTrie, MapData, PerCpuArray, PerCpuValues, lpm_trie::Key},
+    maps::{Array, HashMap, LpmTrie, Map, MapData, PerCpuArray, PerCpuValues, lpm_trie::Key},
 };
 use lb_common::abi::{
     backend::{Backend, BackendLoad, backend_state},
     flow::{Conn, FlowKey4, FlowKey6, Origin},
     service::{Cursor, ListenKey, Page, PortSet, RangeKey, Service, SourceKey},
     settings::Settings,
+    signals::Signals,
     stats::Traffic,
     trace::Trace,
 };
 
-use super::{LbMaps, MapError, Prefix, Snapshot, Write, snapshot::page_span};
-use crate::dataplane::LoadError;
+use super::{LbMaps, MapError, Prefix, Snapshot, Write, loads::Loads, snapshot::page_span};
+use crate::dataplane::{LoadError, signals::Reading};
 
 /// All maps of the loaded object.
 pub struct KernelMaps {
@@ -35,7 +36,11 @@ pub struct KernelMaps {
     pub(crate) embryos4: HashMap<MapData, FlowKey4, Conn>,
     pub(crate) embryos6: HashMap<MapData, FlowKey6, Conn>,
     origins: HashMap<MapData, ListenKey, Origin>,
-    pub(crate) load: Array<MapData, BackendLoad>,
+    load: Loads,
+    /// Programs that are loaded later name the map by this descriptor.
+    _load: MapData,
+    signals: Array<MapData, Signals>,
+    heartbeat: Array<MapData, u32>,
     pub(crate) service_stats: PerCpuArray<MapData, Traffic>,
     pub(crate) backend_stats: PerCpuArray<MapData, Traffic>,
     pub(crate) reasons: PerCpuArray<MapData, u64>,
@@ -83,9 +88,18 @@ macro_rules! take {
     };
 }
 
+fn take_loads(ebpf: &mut Ebpf) -> Result<(Loads, MapData), MapError> {
+    const NAME: &str = "BACKEND_LOAD";
+    let Some(Map::Array(map)) = ebpf.take_map(NAME) else { return Err(MapError::Missing(NAME)) };
+    let len = map.info().map_err(error(NAME))?.max_entries();
+    let failed = |errno: nix::Error| MapError::Kernel { map: NAME, source: errno.into() };
+    Ok((Loads::map(map.fd(), len).map_err(failed)?, map))
+}
+
 impl KernelMaps {
     /// Takes the maps out of a loaded object.
     pub(crate) fn take(ebpf: &mut Ebpf) -> Result<Self, MapError> {
+        let (load, held) = take_loads(ebpf)?;
         Ok(Self {
             settings: take!(ebpf, "SETTINGS"),
             ports: take!(ebpf, "PORTS"),
@@ -102,7 +116,10 @@ impl KernelMaps {
             embryos4: take!(ebpf, "EMBRYOS4"),
             embryos6: take!(ebpf, "EMBRYOS6"),
             origins: take!(ebpf, "ORIGINS"),
-            load: take!(ebpf, "BACKEND_LOAD"),
+            load,
+            _load: held,
+            signals: take!(ebpf, "SIGNALS"),
+            heartbeat: take!(ebpf, "HEARTBEAT"),
             service_stats: take!(ebpf, "SERVICE_STATS"),
             backend_stats: take!(ebpf, "BACKEND_STATS"),
             reasons: take!(ebpf, "REASONS"),
@@ -124,6 +141,35 @@ impl KernelMaps {
         self.cursors.get(&service, 0).map_err(error("CURSORS"))
     }
 
+    /// Open flows and requests in flight of backends, by id.
+    pub(crate) fn loads<'a>(
+        &self,
+        ids: impl Iterator<Item = &'a u32>,
+    ) -> BTreeMap<u32, BackendLoad> {
+        ids.map(|id| (*id, self.load.get(*id))).collect()
+    }
+
+    /// Corrects open flows and requests in flight of a backend.
+    pub fn correct_load(&self, id: u32, flows: i64, requests: i64) {
+        self.load.correct(id, flows, requests);
+    }
+
+    /// The load of a backend, and how it has answered so far.
+    pub(crate) fn reading(&self, id: u32) -> Result<Reading, MapError> {
+        let signals = self.signals.get(&id, 0).map_err(error("SIGNALS"))?;
+        Ok(Reading { load: self.load.get(id), signals })
+    }
+
+    /// When the controller last said that.
+    pub(crate) fn heartbeat(&self) -> Result<u32, MapError> {
+        self.heartbeat.get(&0, 0).map_err(error("HEARTBEAT"))
+    }
+
+    /// Says that the controller looks after the capacities at `now`.
+    pub(crate) fn beat(&mut self, now: u32) -> Result<(), MapError> {
+        self.heartbeat.set(0, now, 0).map_err(error("HEARTBEAT"))
+    }
+
     /// The generations of all backends that are not absent, by id.
     pub(crate) fn generations(&self) -> Result<BTreeMap<u32, u32>, MapError> {
         let mut generations = BTreeMap::new();
@@ -140,7 +186,8 @@ impl KernelMaps {
     fn write_backend(&mut self, id: u32, value: &Backend) -> Result<(), MapError> {
         let old = self.backends.get(&id, 0).map_err(error("BACKENDS"))?;
         if value.state != backend_state::ABSENT && old.generation != value.generation {
-            self.load.set(id, BackendLoad::default(), 0).map_err(error("BACKEND_LOAD"))?;
+            self.load.set(id, BackendLoad::default());
+            self.signals.set(id, Signals::default(), 0).map_err(error("SIGNALS"))?;
             let cpus = self.backend_stats.get(&id, 0).map_err(error("BACKEND_STATS"))?.len();
             let zeros = PerCpuValues::try_from(vec![Traffic::default(); cpus])
                 .map_err(|source| MapError::Kernel { map: "BACKEND_STATS", source })?;

@@ -3,6 +3,7 @@
 
 pub mod dump;
 pub mod kernel;
+mod loads;
 pub mod memory;
 pub mod snapshot;
 

@@ -126,7 +126,7 @@ impl Snapshot {
     /// Ids of the backends in a service's table.
     #[must_use]
     pub fn table_backends(&self, service: &Service) -> BTreeSet<u32> {
-        let stride = if holds_pairs(service) { 2 } else { 1 };
+        let stride = row_words(service) as usize;
         self.table_words(service).step_by(stride).collect()
     }
 }
@@ -167,14 +167,18 @@ pub fn paginate(entries: &[u32]) -> Vec<Box<Page>> {
     entries.chunks(PAGE_SLOTS as usize).map(cut).collect()
 }
 
-/// Words of a service's table: one a slot, or two where a slot is a backend id and its weight.
+/// Words of a service's table.
 const fn words(service: &Service) -> u32 {
-    let factor = if holds_pairs(service) { 2 } else { 1 };
-    service.table_len.saturating_mul(factor)
+    service.table_len.saturating_mul(row_words(service))
 }
 
-const fn holds_pairs(service: &Service) -> bool {
-    matches!(service.select, select::SCAN_LEAST | select::SCAN_DELAY)
+/// Words of a slot: its first is a backend id, what follows in the scanning policies are weights.
+const fn row_words(service: &Service) -> u32 {
+    match service.select {
+        select::SCAN_LEAST | select::SCAN_DELAY => 2,
+        select::SCAN_REQUESTS => 3,
+        _ => 1,
+    }
 }
 
 #[cfg(test)]
@@ -184,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_table_spans_whole_pages_and_pairs_take_two_words() {
+    fn a_table_spans_whole_pages_and_rows_take_several_words() {
         let rows = [
             ("no table", select::TURN, 0, 0),
             ("one slot", select::TURN, 1, 1),
@@ -192,6 +196,8 @@ mod tests {
             ("one slot more", select::HASH_FLOW, 257, 2),
             ("32 pairs", select::SCAN_LEAST, 32, 1),
             ("129 pairs", select::SCAN_DELAY, 129, 2),
+            ("85 triples", select::SCAN_REQUESTS, 85, 1),
+            ("86 triples", select::SCAN_REQUESTS, 86, 2),
         ];
         for (what, select, table_len, pages) in rows {
             let service = Service { select, table_len, table_page: 7, ..Service::default() };

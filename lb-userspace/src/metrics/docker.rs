@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::text::{Family, Kind};
+use super::text::{Family, Kind, Value};
 use crate::docker::{Counts, Discovered, Refusal, Verdict};
 
 /// The engine and its containers.
@@ -60,9 +60,11 @@ impl DockerMetrics {
 pub(super) fn families(input: Option<&DockerMetrics>) -> Vec<Family> {
     let Some(docker) = input else { return Vec::new() };
     let family = |name, help, kind, samples| Family { name, help, kind, samples };
-    let one = |value| vec![(vec![], value)];
+    let one = |value| vec![(vec![], Value::Number(value))];
     let by = |label, counts: &BTreeMap<&'static str, u64>| {
-        let sample = |(name, count): (&&str, &u64)| (vec![(label, (*name).to_owned())], *count);
+        let sample = |(name, count): (&&str, &u64)| {
+            (vec![(label, (*name).to_owned())], Value::Number(*count))
+        };
         counts.iter().map(sample).collect()
     };
     let Counts { events, lists, last_event_s } = docker.counts;

@@ -4,12 +4,16 @@ mod docker;
 mod text;
 
 use lb_common::{
-    abi::stats::Traffic,
+    abi::{
+        signals::{Histogram, Signals},
+        stats::Traffic,
+    },
     pipeline::verdict::{Class, Reason},
 };
 
 pub use self::docker::DockerMetrics;
-use self::text::{Family, Kind, Labels, encode};
+use self::text::{Family, Kind, Labels, Value, encode};
+use crate::dataplane::signals::Reading;
 
 /// Everything the metrics say, at one moment.
 #[derive(Clone, Debug, Default)]
@@ -50,14 +54,14 @@ pub struct BackendMetrics {
     pub backend: String,
     /// Its traffic.
     pub traffic: Traffic,
-    /// Flows it has now.
-    pub flows: u64,
+    /// Its signals of load.
+    pub reading: Reading,
     /// Whether it is healthy.
     pub up: bool,
 }
 
 /// The names of all samples, in the order of the text.
-pub const NAMES: [&str; 20] = [
+pub const NAMES: [&str; 26] = [
     "weir_service_flows_total",
     "weir_service_packets_total",
     "weir_service_bytes_total",
@@ -68,6 +72,12 @@ pub const NAMES: [&str; 20] = [
     "weir_backend_bytes_total",
     "weir_backend_active_flows",
     "weir_backend_up",
+    "weir_backend_requests_in_flight",
+    "weir_backend_first_byte_seconds",
+    "weir_backend_handshake_seconds",
+    "weir_backend_refused_total",
+    "weir_backend_syn_repeated_total",
+    "weir_backend_unanswered_total",
     "weir_packets_total",
     "weir_config_generation",
     "weir_config_reloads_total",
@@ -92,7 +102,8 @@ pub fn render(input: &MetricsInput) -> String {
 
 fn services(services: &[ServiceMetrics]) -> Vec<Family> {
     let gauge = |name, help, value: fn(&ServiceMetrics) -> u64| {
-        let samples = services.iter().map(|s| (vec![("service", s.name.clone())], value(s)));
+        let label = |s: &ServiceMetrics| vec![("service", s.name.clone())];
+        let samples = services.iter().map(|s| (label(s), Value::Number(value(s))));
         Family { name, help, kind: Kind::Gauge, samples: samples.collect() }
     };
     let names = ["weir_service_flows", "weir_service_packets", "weir_service_bytes"];
@@ -108,27 +119,83 @@ fn services(services: &[ServiceMetrics]) -> Vec<Family> {
 /// A gauge `weir_backend_flows` would have the name of the family of `weir_backend_flows_total`,
 /// which `OpenMetrics` forbids: hence `active_flows`.
 fn backends(backends: &[BackendMetrics]) -> Vec<Family> {
+    let of = |b: &BackendMetrics| vec![("backend", b.backend.clone())];
     let gauge = |name, help, value: fn(&BackendMetrics) -> u64| {
-        let samples = backends.iter().map(|b| (vec![("backend", b.backend.clone())], value(b)));
+        let samples = backends.iter().map(|b| (of(b), Value::Number(value(b))));
         Family { name, help, kind: Kind::Gauge, samples: samples.collect() }
     };
     let names = ["weir_backend_flows", "weir_backend_packets", "weir_backend_bytes"];
     let traffic: Vec<_> = backends.iter().map(|b| (&*b.backend, &b.traffic)).collect();
     let mut families = traffic_families(names, "backend", &traffic);
     families.extend([
-        gauge("weir_backend_active_flows", "Flows the backend has now.", |b| b.flows),
+        gauge("weir_backend_active_flows", "Flows the backend has now.", |b| b.reading.load.flows),
         gauge("weir_backend_up", "1 if the backend is healthy, else 0.", |b| u64::from(b.up)),
+        gauge(
+            "weir_backend_requests_in_flight",
+            "Requests that the backend has not answered yet, where its services count them.",
+            |b| b.reading.load.requests,
+        ),
     ]);
+    families.extend(answers(backends));
     families
+}
+
+/// How backends answer.
+fn answers(backends: &[BackendMetrics]) -> [Family; 5] {
+    let of = |b: &BackendMetrics| vec![("backend", b.backend.clone())];
+    let counter = |name, help, value: fn(&Signals) -> u64| {
+        let number = |b: &BackendMetrics| Value::Number(value(&b.reading.signals));
+        let samples = backends.iter().map(|b| (of(b), number(b))).collect();
+        Family { name, help, kind: Kind::Counter, samples }
+    };
+    let histogram = |name, help, value: fn(&Signals) -> (u64, &Histogram)| {
+        let of_durations = |b: &BackendMetrics| {
+            let (sum_us, counts) = value(&b.reading.signals);
+            durations(sum_us, counts)
+        };
+        let samples = backends.iter().map(|b| (of(b), of_durations(b))).collect();
+        Family { name, help, kind: Kind::Histogram, samples }
+    };
+    [
+        histogram(
+            "weir_backend_first_byte_seconds",
+            "Time from a request to the first byte of its answer.",
+            |signals| (signals.first_byte_us, &signals.first_bytes),
+        ),
+        histogram("weir_backend_handshake_seconds", "Time from SYN to SYN-ACK.", |signals| {
+            (signals.handshake_us, &signals.handshakes)
+        }),
+        counter("weir_backend_refused", "Handshakes answered by a reset.", |s| s.refused),
+        counter("weir_backend_syn_repeated", "SYNs that came again unanswered.", |s| s.repeated),
+        counter(
+            "weir_backend_unanswered",
+            "Requests whose flow ended in place of an answer.",
+            |s| s.reset,
+        ),
+    ]
+}
+
+/// A histogram of the dataplane, in seconds. Its last bucket has no end.
+fn durations(sum_us: u64, counts: &Histogram) -> Value {
+    const MICRO: f64 = 1e-6;
+    let last = counts.len() - 1;
+    let bound = |bucket: usize| {
+        let exponent = i32::try_from(bucket).unwrap_or(i32::MAX).saturating_add(1);
+        if bucket == last { f64::INFINITY } else { 2_f64.powi(exponent) * MICRO }
+    };
+    let buckets = counts.iter().enumerate().map(|(at, count)| (bound(at), u64::from(*count)));
+    #[expect(clippy::cast_precision_loss, reason = "a sum of durations needs no more precision")]
+    let sum = sum_us as f64 * MICRO;
+    Value::Histogram { sum, buckets: buckets.collect() }
 }
 
 fn node(input: &MetricsInput) -> Vec<Family> {
     let family = |name, help, kind, samples| Family { name, help, kind, samples };
     let reason = |&(reason, count): &(Reason, u64)| {
         let action = action(reason).to_owned();
-        (vec![("reason", reason.name().to_owned()), ("action", action)], count)
+        (vec![("reason", reason.name().to_owned()), ("action", action)], Value::Number(count))
     };
-    let result = |name: &str, count| (vec![("result", name.to_owned())], count);
+    let result = |name: &str, count| (vec![("result", name.to_owned())], Value::Number(count));
     vec![
         family(
             "weir_packets",
@@ -140,7 +207,7 @@ fn node(input: &MetricsInput) -> Vec<Family> {
             "weir_config_generation",
             "Generation of the configuration in force.",
             Kind::Gauge,
-            vec![(vec![], input.generation.into())],
+            vec![(vec![], Value::Number(input.generation.into()))],
         ),
         family(
             "weir_config_reloads",
@@ -152,7 +219,7 @@ fn node(input: &MetricsInput) -> Vec<Family> {
             "weir_build",
             "What is running.",
             Kind::Info,
-            vec![(vec![("version", env!("CARGO_PKG_VERSION").to_owned())], 1)],
+            vec![(vec![("version", env!("CARGO_PKG_VERSION").to_owned())], Value::Number(1))],
         ),
     ]
 }
@@ -172,7 +239,8 @@ fn traffic_families(
     traffic: &[(&str, &Traffic)],
 ) -> Vec<Family> {
     let counter = |name, help, samples| Family { name, help, kind: Kind::Counter, samples };
-    let begun = traffic.iter().map(|(who, t)| (vec![(label, (*who).to_owned())], t.flows));
+    let of = |who: &str| vec![(label, who.to_owned())];
+    let begun = traffic.iter().map(|(who, t)| (of(who), Value::Number(t.flows)));
     let packet_counts = both_ways(label, traffic, |t| (t.packets_in, t.packets_out));
     let byte_counts = both_ways(label, traffic, |t| (t.bytes_in, t.bytes_out));
     vec![
@@ -187,11 +255,11 @@ fn both_ways(
     label: &'static str,
     traffic: &[(&str, &Traffic)],
     counts: fn(&Traffic) -> (u64, u64),
-) -> Vec<(Labels, u64)> {
+) -> Vec<(Labels, Value)> {
     let sample = |&(who, t): &(&str, &Traffic)| {
         let labels = |way: &str| vec![(label, who.to_owned()), ("direction", way.to_owned())];
         let (inward, outward) = counts(t);
-        [(labels("in"), inward), (labels("out"), outward)]
+        [(labels("in"), Value::Number(inward)), (labels("out"), Value::Number(outward))]
     };
     traffic.iter().flat_map(sample).collect()
 }

@@ -1,5 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
+use lb_common::abi::backend::BackendLoad;
+
 use super::*;
 use crate::docker::Counts;
 
@@ -18,14 +20,22 @@ fn parse(text: &str) -> BTreeMap<String, u64> {
         } else {
             let (key, value) = line.rsplit_once(' ').unwrap();
             let name = key.split('{').next().unwrap();
-            let suffix = match types[family] {
-                "counter" => "_total",
-                "gauge" => "",
-                "info" => "_info",
+            let suffixes: &[&str] = match types[family] {
+                "counter" => &["_total"],
+                "gauge" => &[""],
+                "info" => &["_info"],
+                "histogram" => &["_sum", "_count", "_bucket"],
                 other => panic!("{other}"),
             };
-            assert_eq!(name, format!("{family}{suffix}"), "a sample outside of its family");
-            let before = samples.insert(key.to_owned(), value.parse().unwrap());
+            let suffix = name.strip_prefix(family).expect("a sample outside of its family");
+            assert!(suffixes.contains(&suffix), "{name}");
+            // Sums are seconds, and whole microseconds.
+            let value = if suffix == "_sum" {
+                format!("{:.0}", value.parse::<f64>().unwrap() * 1e6).parse().unwrap()
+            } else {
+                value.parse().unwrap()
+            };
+            let before = samples.insert(key.to_owned(), value);
             assert!(before.is_none(), "{key} is there twice");
         }
     }
@@ -43,8 +53,19 @@ fn input() -> MetricsInput {
         Traffic { flows: 1, packets_in: 2, bytes_in: 3, packets_out: 4, bytes_out: u64::MAX };
     let service =
         |name: &str| ServiceMetrics { name: name.to_owned(), traffic, backends_up: 1, backends: 2 };
+    let mut signals = Signals {
+        first_byte_us: 30,
+        handshake_us: 2_500_000,
+        refused: 5,
+        reset: 6,
+        repeated: 7,
+        ..Default::default()
+    };
+    signals.first_bytes[..3].copy_from_slice(&[1, 0, 2]);
+    signals.handshakes[23] = 4;
+    let reading = Reading { load: BackendLoad { flows: 9, requests: 3, changes: 0 }, signals };
     let backend =
-        |backend: &str, up| BackendMetrics { backend: backend.to_owned(), traffic, flows: 9, up };
+        |backend: &str, up| BackendMetrics { backend: backend.to_owned(), traffic, reading, up };
     MetricsInput {
         services: vec![service("web"), service("dns")],
         backends: vec![backend("198.18.0.1:80", true), backend("[fd00::1]:80", false)],
@@ -83,6 +104,14 @@ fn every_number_has_its_sample() {
             } else {
                 put("active_flows", "", 9);
                 put("up", "", u64::from(name == "198.18.0.1:80"));
+                put("requests_in_flight", "", 3);
+                put("refused_total", "", 5);
+                put("syn_repeated_total", "", 7);
+                put("unanswered_total", "", 6);
+                put("first_byte_seconds_sum", "", 30);
+                put("first_byte_seconds_count", "", 3);
+                put("handshake_seconds_sum", "", 2_500_000);
+                put("handshake_seconds_count", "", 4);
             }
         }
     }
@@ -105,14 +134,45 @@ fn every_number_has_its_sample() {
     ] {
         expected.insert(sample.to_owned(), value);
     }
-    assert_eq!(parse(&render(&input())), expected);
+    let mut samples = parse(&render(&input()));
+    samples.retain(|key, _| !key.contains("_bucket"));
+    assert_eq!(samples, expected);
 }
 
 #[test]
 fn the_names_are_the_published_ones() {
     let samples = parse(&render(&input()));
-    let names: BTreeSet<_> = samples.keys().map(|key| key.split('{').next().unwrap()).collect();
-    assert_eq!(names, BTreeSet::from(NAMES));
+    let of_histogram =
+        |name: &'static str| ["_bucket", "_count", "_sum"].map(|suffix| format!("{name}{suffix}"));
+    let published = NAMES.into_iter().flat_map(|name| match name {
+        name if name.ends_with("_seconds") && !name.ends_with("_timestamp_seconds") => {
+            of_histogram(name).to_vec()
+        }
+        name => vec![name.to_owned()],
+    });
+    let name = |key: &String| key.split('{').next().unwrap().to_owned();
+    let names: BTreeSet<String> = samples.keys().map(name).collect();
+    assert_eq!(names, published.collect());
+}
+
+#[test]
+fn buckets_add_up_and_the_last_one_has_no_end() {
+    let samples = parse(&render(&input()));
+    let bucket = |metric: &str, bound: &str| {
+        let who = "backend=\"198.18.0.1:80\"";
+        samples[&format!("weir_backend_{metric}_seconds_bucket{{le=\"{bound}\",{who}}}")]
+    };
+    let rows = [
+        ("first_byte", "0.000002", 1),
+        ("first_byte", "0.000004", 1),
+        ("first_byte", "0.000008", 3),
+        ("first_byte", "+Inf", 3),
+        ("handshake", "8.388608", 0),
+        ("handshake", "+Inf", 4),
+    ];
+    for (metric, bound, count) in rows {
+        assert_eq!(bucket(metric, bound), count, "{metric} {bound}");
+    }
 }
 
 #[test]

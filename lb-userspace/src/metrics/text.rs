@@ -19,6 +19,7 @@ pub(super) enum Kind {
     Gauge,
     /// Says something by its labels; its value is always 1.
     Info,
+    Histogram,
 }
 
 /// Samples of one name.
@@ -28,7 +29,18 @@ pub(super) struct Family {
     pub(super) name: &'static str,
     pub(super) help: &'static str,
     pub(super) kind: Kind,
-    pub(super) samples: Vec<(Labels, u64)>,
+    pub(super) samples: Vec<(Labels, Value)>,
+}
+
+/// What a sample says.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Value {
+    Number(u64),
+    /// The sum of all values, and how many lie below each bound and above the one before.
+    Histogram {
+        sum: f64,
+        buckets: Vec<(f64, u64)>,
+    },
 }
 
 /// The whole text, families and samples in the order given.
@@ -56,22 +68,29 @@ fn encode_family(family: &Family, encoder: &mut DescriptorEncoder) -> fmt::Resul
         Kind::Counter => MetricType::Counter,
         Kind::Gauge => MetricType::Gauge,
         Kind::Info => MetricType::Info,
+        Kind::Histogram => MetricType::Histogram,
     };
     let mut encoder = encoder.encode_descriptor(family.name, family.help, None, kind)?;
     for (labels, value) in &family.samples {
         match (family.kind, labels.is_empty()) {
             (Kind::Info, _) => encoder.encode_info(labels)?,
             // The encoder would write an empty pair of braces.
-            (kind, true) => encode_value(&mut encoder, kind, *value)?,
-            (kind, false) => encode_value(&mut encoder.encode_family(labels)?, kind, *value)?,
+            (kind, true) => encode_value(&mut encoder, kind, value)?,
+            (kind, false) => encode_value(&mut encoder.encode_family(labels)?, kind, value)?,
         }
     }
     Ok(())
 }
 
-fn encode_value(encoder: &mut MetricEncoder, kind: Kind, value: u64) -> fmt::Result {
-    match kind {
-        Kind::Counter => encoder.encode_counter::<Labels, _, u64>(&value, None),
-        Kind::Gauge | Kind::Info => encoder.encode_gauge(&value),
+fn encode_value(encoder: &mut MetricEncoder, kind: Kind, value: &Value) -> fmt::Result {
+    match (kind, value) {
+        (Kind::Counter, Value::Number(number)) => {
+            encoder.encode_counter::<Labels, _, u64>(number, None)
+        }
+        (_, Value::Number(number)) => encoder.encode_gauge(number),
+        (_, Value::Histogram { sum, buckets }) => {
+            let count = buckets.iter().map(|(_, count)| count).sum();
+            encoder.encode_histogram::<Labels>(*sum, count, buckets, None)
+        }
     }
 }

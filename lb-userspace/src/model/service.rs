@@ -64,6 +64,8 @@ impl Weight {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Policy {
+    /// The backend with the smallest (requests in flight + 1/2) / capacity, which follows live load.
+    Adaptive,
     /// The backend with the smallest (flows + 1) / weight: shortest expected delay (SED).
     ShortestDelay,
     /// Consistent hashing of the flow, by weight (Maglev).
@@ -86,7 +88,8 @@ pub enum Policy {
 
 impl Policy {
     /// All policies, in the order of the documentation.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
+        Self::Adaptive,
         Self::ShortestDelay,
         Self::Maglev,
         Self::SourceHash,
@@ -102,6 +105,7 @@ impl Policy {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Adaptive => "adaptive",
             Self::ShortestDelay => "shortest-delay",
             Self::Maglev => "maglev",
             Self::SourceHash => "source-hash",

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ipnet::IpNet;
-use lb_common::abi::{backend::way, settings::Settings};
+use lb_common::abi::{backend::way, service::SCAN_MAX, settings::Settings};
 
 use crate::model::{Endpoint, Listen, Policy, ServiceName};
 
@@ -44,6 +44,9 @@ pub struct DesiredBackend {
     pub endpoint: Endpoint,
     /// Effective weight; 0 takes no new flows of this service.
     pub weight: u32,
+    /// What it can do relative to the service's others, as far as its load tells; otherwise its
+    /// weight.
+    pub capacity: u32,
 }
 
 /// A backend as all its services see it.
@@ -74,11 +77,17 @@ pub struct Link {
 const _: () = assert!(way::STACK == 0, "the default link is the stack");
 
 impl Desired {
-    /// A backend's capacity: its largest weight in any service, at least 1.
+    /// A backend's capacity: its largest in any service, at least 1.
     pub(super) fn capacities(&self) -> BTreeMap<Endpoint, u32> {
         let mut capacities: BTreeMap<_, _> = self.backends.keys().map(|key| (*key, 1)).collect();
-        for backend in self.services.iter().flat_map(|service| &service.backends) {
-            capacities.entry(backend.endpoint).and_modify(|max| *max = backend.weight.max(*max));
+        for service in &self.services {
+            // Who looks at all backends has the capacities in its table.
+            let many = service.backends.len() > SCAN_MAX as usize;
+            let learned = many && service.policy == Policy::Adaptive;
+            for backend in &service.backends {
+                let capacity = if learned { backend.capacity } else { backend.weight };
+                capacities.entry(backend.endpoint).and_modify(|max| *max = capacity.max(*max));
+            }
         }
         capacities
     }

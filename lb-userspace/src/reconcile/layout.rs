@@ -20,7 +20,7 @@ use crate::{
         Prefix, Snapshot,
         snapshot::{page_span, paginate},
     },
-    model::{Endpoint, ServiceName},
+    model::{Endpoint, Policy, ServiceName},
 };
 
 /// The services as they will be.
@@ -123,7 +123,7 @@ fn build(
         service.listens.iter().map(|listen| Family::of(listen.address)).collect();
     let mut build_one = |family| {
         let mut list = Vec::new();
-        for DesiredBackend { endpoint, weight } in &service.backends {
+        for DesiredBackend { endpoint, weight, capacity } in &service.backends {
             let entry = input.desired.backends.get(endpoint);
             let takes_new = *weight > 0 && entry.is_some_and(|entry| entry.takes_new);
             if !takes_new || Family::of(endpoint.address) != family {
@@ -131,7 +131,9 @@ fn build(
             }
             match ground.backends.get(endpoint) {
                 Some(Assigned { id, .. }) => {
-                    list.push(TableBackend { id: *id, identity: *endpoint, weight: *weight });
+                    let (id, identity) = (*id, *endpoint);
+                    let (weight, capacity) = (*weight, *capacity);
+                    list.push(TableBackend { id, identity, weight, capacity });
                 }
                 None => waiting
                     .push(Waiting::Backend { service: service.name.clone(), backend: *endpoint }),
@@ -271,5 +273,6 @@ fn entry(service: &DesiredService, built: &Built, first_page: u32, generation: u
 fn flags(service: &DesiredService) -> u8 {
     let sources = if service.sources.is_empty() { 0 } else { service_flag::SOURCES };
     let affinity = if service.affinity_ticks == 0 { 0 } else { service_flag::AFFINITY };
-    sources | affinity
+    let turns = if service.policy == Policy::Adaptive { service_flag::TURNS } else { 0 };
+    sources | affinity | turns
 }

@@ -11,6 +11,8 @@ pub struct TableBackend {
     pub identity: Endpoint,
     /// Its share, at least 1.
     pub weight: u32,
+    /// What it can do relative to the others, as far as its load tells; otherwise its weight.
+    pub capacity: u32,
 }
 
 /// A finished table.
@@ -18,9 +20,9 @@ pub struct TableBackend {
 pub struct BuiltTable {
     /// One of [`lb_common::abi::service::select`].
     pub select: u8,
-    /// Backend ids, or pairs of backend id and weight for the scanning policies.
+    /// Backend ids, or rows of backend id and what it weighs for the scanning policies.
     pub entries: Vec<u32>,
-    /// Slots: entries or pairs.
+    /// Slots: entries or rows.
     pub len: u32,
 }
 

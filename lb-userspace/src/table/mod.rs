@@ -16,6 +16,7 @@ use crate::{
 #[must_use]
 pub fn build(policy: Policy, backends: &[TableBackend]) -> BuiltTable {
     match policy {
+        Policy::Adaptive => scan_requests(backends),
         Policy::Maglev => slots(select::HASH_FLOW, maglev(backends)),
         Policy::SourceHash => slots(select::HASH_SOURCE, maglev(backends)),
         Policy::RoundRobin => slots(select::TURN, turns(&equal(backends))),
@@ -48,6 +49,18 @@ fn scan(select: u8, backends: &[TableBackend]) -> BuiltTable {
     BuiltTable { select, entries, len }
 }
 
+/// Triples of id, capacity and weight, or a table to sample by capacity.
+fn scan_requests(backends: &[TableBackend]) -> BuiltTable {
+    let usable = || backends.iter().filter(|b| b.weight > 0);
+    let len = length(usable().count());
+    if len > SCAN_MAX {
+        let by_capacity = usable().map(|b| TableBackend { weight: b.capacity.max(1), ..*b });
+        return slots(select::SAMPLE_REQUESTS, maglev(&by_capacity.collect::<Vec<_>>()));
+    }
+    let entries = usable().flat_map(|b| [b.id, b.capacity.max(1), b.weight]).collect();
+    BuiltTable { select: select::SCAN_REQUESTS, entries, len }
+}
+
 /// Tables end far below what a `u32` counts.
 fn length(entries: usize) -> u32 {
     u32::try_from(entries).unwrap_or(u32::MAX)
@@ -71,7 +84,7 @@ mod tests {
         let [_, _, high, low] = id.to_be_bytes();
         let identity =
             Endpoint { address: [198, 18, high, low].into(), port: 80, protocol: Protocol::Tcp };
-        TableBackend { id, identity, weight }
+        TableBackend { id, identity, weight, capacity: weight.saturating_mul(10) }
     }
 
     const _: TableBuilder = build;
@@ -83,6 +96,7 @@ mod tests {
         #[rustfmt::skip]
         let table = [
             // policy, three backends: select, slots; too many to scan: select, slots
+            (Policy::Adaptive,             select::SCAN_REQUESTS, 2, select::SAMPLE_REQUESTS, 4093),
             (Policy::Maglev,                   select::HASH_FLOW,   251, select::HASH_FLOW,   4093),
             (Policy::SourceHash,               select::HASH_SOURCE, 251, select::HASH_SOURCE, 4093),
             (Policy::RoundRobin,               select::TURN,          2, select::TURN,          33),
@@ -101,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_are_ids_or_pairs() {
+    fn entries_are_ids_or_rows() {
         let three = backends(&[2, 0, 4]);
         let table = [
             (Policy::RoundRobin, vec![1, 3]),
@@ -110,6 +124,7 @@ mod tests {
             (Policy::LeastConnections, vec![1, 1, 3, 1]),
             (Policy::WeightedLeastConnections, vec![1, 2, 3, 4]),
             (Policy::ShortestDelay, vec![1, 2, 3, 4]),
+            (Policy::Adaptive, vec![1, 20, 2, 3, 40, 4]),
         ];
         for (policy, entries) in table {
             assert_eq!(build(policy, &three).entries, entries, "{policy:?}");

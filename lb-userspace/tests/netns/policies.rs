@@ -1,6 +1,7 @@
 //! Who gets how much.
 
 use lb_userspace::{
+    admin::{protocol::Request, report::BackendReport},
     lab::Topology,
     model::{Attach, Policy, Weight},
 };
@@ -70,6 +71,7 @@ fn turns_are_exact() {
 #[test]
 fn load_aware_policies_serve_everybody_and_one_client_keeps_one_backend() {
     for policy in [
+        Policy::Adaptive,
         Policy::ShortestDelay,
         Policy::LeastConnections,
         Policy::WeightedLeastConnections,
@@ -81,4 +83,28 @@ fn load_aware_policies_serve_everybody_and_one_client_keeps_one_backend() {
     // One client address a family: at most two backends.
     let used = shares(Policy::SourceHash, 200).into_iter().filter(|share| *share > 0.0).count();
     assert!(used <= 2, "{used}");
+}
+
+/// The sum of a metric's samples.
+fn sum(metrics: &str, name: &str) -> u64 {
+    let samples = metrics.lines().filter(|line| line.starts_with(name));
+    samples.map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()).sum()
+}
+
+#[test]
+fn every_request_is_counted_once_and_none_stays_in_flight() {
+    let requests = 300;
+    let world = World::with(plan(Topology::Bridge), Attach::Tc, Policy::Adaptive, |config| {
+        config.admin.http = Some("127.0.0.1:9090".parse().unwrap());
+    });
+    let report = world.load(requests);
+    assert_eq!((report.answered(), report.failures()), (requests, 0), "{report:?}");
+    let backends: Vec<BackendReport> = world.ask(&Request::Backends);
+    assert!(backends.iter().all(|backend| backend.requests == 0), "{backends:?}");
+    let mut curl = world.lab.lb().command("curl");
+    let output = curl.args(["-sS", "http://127.0.0.1:9090/metrics"]).output().unwrap();
+    let metrics = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(sum(&metrics, "weir_backend_first_byte_seconds_count"), requests);
+    assert_eq!(sum(&metrics, "weir_backend_requests_in_flight"), 0);
+    assert_eq!(sum(&metrics, "weir_backend_unanswered_total"), 0);
 }

@@ -51,14 +51,27 @@ impl World {
         policy: Policy,
         change: impl FnOnce(&mut Config),
     ) -> Self {
+        let quick = ServerProfile { service_time: Duration::ZERO, slots: 64 };
+        Self::serving(plan, attach, policy, |_| quick, change)
+    }
+
+    /// The same with servers of a profile each.
+    pub(crate) fn serving(
+        plan: LabPlan,
+        attach: Attach,
+        policy: Policy,
+        profile: impl Fn(usize) -> ServerProfile,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
         let lab = Lab::new("weir-test", plan).unwrap();
         let mut servers = Vec::new();
         for (index, backend) in lab.backends().iter().enumerate() {
             for address in [IpAddr::V4(backend.v4), IpAddr::V6(backend.v6)] {
                 let listen = SocketAddr::new(address, BACKEND_PORT);
-                let quick = ServerProfile { service_time: Duration::ZERO, slots: 64 };
                 let name = format!("b{}", index + 1);
-                servers.push(Server::start(Some(&backend.netns), listen, &name, quick).unwrap());
+                servers.push(
+                    Server::start(Some(&backend.netns), listen, &name, profile(index)).unwrap(),
+                );
             }
         }
         let mut config = config(&lab, attach, policy);

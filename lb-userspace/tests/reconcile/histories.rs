@@ -92,7 +92,11 @@ fn desired(event: &Event, generation: u32) -> Desired {
                 listens: chosen.map(|(_, text)| listen(text)).collect(),
                 policy: Policy::ALL[*policy],
                 backends: backends
-                    .map(|(_, (e, weight))| DesiredBackend { endpoint: *e, weight: *weight })
+                    .map(|(_, (e, weight))| DesiredBackend {
+                        endpoint: *e,
+                        weight: *weight,
+                        capacity: *weight,
+                    })
                     .collect(),
                 affinity_ticks: u32::from(*affinity) * 500,
                 sources: nets.map(|(_, net)| net.parse().unwrap()).collect(),
@@ -123,7 +127,12 @@ fn expected(desired: &Desired) -> Meaning {
                     let same = backend.endpoint.address.is_ipv4() == listen.address.is_ipv4();
                     same && backend.weight > 0 && desired.backends[&backend.endpoint].takes_new
                 })
-                .map(|(id, b)| TableBackend { id, identity: b.endpoint, weight: b.weight })
+                .map(|(id, b)| TableBackend {
+                    id,
+                    identity: b.endpoint,
+                    weight: b.weight,
+                    capacity: b.capacity,
+                })
                 .collect();
             let table =
                 if list.is_empty() { BuiltTable::default() } else { build(service.policy, &list) };
@@ -132,6 +141,7 @@ fn expected(desired: &Desired) -> Meaning {
             let backends: Vec<Endpoint> =
                 ids.map(|id| service.backends[*id as usize].endpoint).collect();
             let mut flags = 0;
+            flags |= if service.policy == Policy::Adaptive { service_flag::TURNS } else { 0 };
             flags |= if service.sources.is_empty() { 0 } else { service_flag::SOURCES };
             flags |= if service.affinity_ticks == 0 { 0 } else { service_flag::AFFINITY };
             let usable = u16::try_from(list.len()).unwrap();

@@ -108,5 +108,6 @@ fn backend(text: &str, protocol: Protocol) -> DesiredBackend {
     let (place, weight) = text.split_once('*').unwrap_or((text, "1"));
     let place: SocketAddr = place.parse().unwrap();
     let endpoint = Endpoint { address: place.ip(), port: place.port(), protocol };
-    DesiredBackend { endpoint, weight: weight.parse().unwrap() }
+    let weight = weight.parse().unwrap();
+    DesiredBackend { endpoint, weight, capacity: weight }
 }

@@ -104,6 +104,7 @@ pub(crate) fn build(policy: Policy, backends: &[TableBackend]) -> BuiltTable {
     let each = || backends.iter().map(|backend| backend.id);
     let by_weight = || backends.iter().flat_map(|b| std::iter::repeat_n(b.id, b.weight as usize));
     let pairs = || backends.iter().flat_map(|backend| [backend.id, backend.weight]);
+    let triples = || backends.iter().flat_map(|b| [b.id, b.capacity, b.weight]);
     let (select, entries): (u8, Vec<u32>) = match policy {
         Policy::Maglev => (select::HASH_FLOW, by_weight().cycle().take(HASH_SLOTS).collect()),
         Policy::SourceHash => (select::HASH_SOURCE, each().cycle().take(HASH_SLOTS).collect()),
@@ -115,10 +116,19 @@ pub(crate) fn build(policy: Policy, backends: &[TableBackend]) -> BuiltTable {
             (select::SCAN_LEAST, pairs().collect())
         }
         Policy::ShortestDelay => (select::SCAN_DELAY, pairs().collect()),
+        Policy::Adaptive => (select::SCAN_REQUESTS, triples().collect()),
     };
-    let pairs = matches!(select, select::SCAN_LEAST | select::SCAN_DELAY);
-    let len = if pairs { entries.len() / 2 } else { entries.len() };
+    let len = entries.len() / row_words(select);
     BuiltTable { select, entries, len: u32::try_from(len).unwrap() }
+}
+
+/// Words of a slot.
+fn row_words(select: u8) -> usize {
+    match select {
+        select::SCAN_LEAST | select::SCAN_DELAY => 2,
+        select::SCAN_REQUESTS => 3,
+        _ => 1,
+    }
 }
 
 /// What clients get from the maps, without ids and page numbers: per listen address the service
@@ -130,8 +140,7 @@ pub(crate) fn meaning(snapshot: &Snapshot) -> Meaning {
     let exact = snapshot.listens.iter().map(|(key, service)| (listen_text(key), service));
     let ranges = snapshot.ranges.iter().map(|(key, service)| (range_text(key), service));
     let entry = |(key, service): (String, &Service)| {
-        let pairs = matches!(service.select, select::SCAN_LEAST | select::SCAN_DELAY);
-        let ids = snapshot.table_words(service).step_by(if pairs { 2 } else { 1 });
+        let ids = snapshot.table_words(service).step_by(row_words(service.select));
         let backends = ids.map(|id| endpoint(&snapshot.backends[&id])).collect();
         (key, (service.select, service.flags, service.usable, backends))
     };

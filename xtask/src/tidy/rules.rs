@@ -33,9 +33,20 @@ fn pure(tree: &Tree) -> Vec<String> {
 
 /// The directories that take values and return values.
 fn is_pure(path: &str) -> bool {
-    const DIRECTORIES: [&str; 5] = ["model/", "table/", "reconcile/", "config/", "docker/"];
+    const DIRECTORIES: [&str; 9] = [
+        "model/",
+        "table/",
+        "load/",
+        "reconcile/",
+        "config/",
+        "docker/",
+        "forecast/",
+        "autoscale/",
+        "placement/",
+    ];
     let Some(path) = path.strip_prefix("lb-userspace/src/") else { return false };
     match path {
+        host if host.starts_with("load/host/") => false,
         "config/watch.rs" | "docker/bindings.rs" | "docker/engine.rs" | "docker/follow.rs"
         | "docker/read.rs" => false,
         "health/state.rs" => true,

@@ -26,7 +26,7 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(config.hairpin, Hairpin::default());
     assert_eq!(config.drain, Duration::from_mins(5));
     let [service] = &config.services[..] else { panic!("{} services", config.services.len()) };
-    assert_eq!(service.policy, Policy::ShortestDelay);
+    assert_eq!(service.policy, Policy::Adaptive);
     assert_eq!(service.listens[0].to_string(), "198.18.0.1:80/tcp");
     assert!(service.backends.is_empty() && service.sources.is_empty());
     assert!(service.health.is_none() && service.affinity.is_none());

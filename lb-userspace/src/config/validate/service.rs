@@ -56,14 +56,14 @@ fn service(
 ) -> Checked {
     let name = name(raw, *place, lines, report);
     let listens = listens::listens(&raw.listen, *place, report);
-    let policy = raw.policy.parse_or(report, scalar::policy, Policy::ShortestDelay);
+    let policy = raw.policy.parse_or(report, scalar::policy, Policy::Adaptive);
     let alone = raw.docker.is_absent();
     let backends = backends::backends(&raw.backends, &listens, alone, report);
     let health = raw.health.given().and_then(|at| health::health(at, &listens, &backends, report));
     let affinity = affinity(&raw.affinity, report);
     let sources = sources(&raw.sources, report);
     let selector = docker::selector(&raw.docker, report);
-    let policy = policy.unwrap_or(Policy::ShortestDelay);
+    let policy = policy.unwrap_or(Policy::Adaptive);
     let place = *place;
     Checked { place, name, listens, backends, policy, health, affinity, sources, selector }
 }

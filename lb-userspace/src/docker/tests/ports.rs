@@ -16,7 +16,7 @@ pub(super) const ROWS: &[Row<'_>] = &[
         &["a net=n:198.18.144.2 -p=8080:80 weir.enable=true"],
         &[
             "a: published",
-            "a at 127.0.0.1:8080/tcp 198.18.0.1:8080/tcp shortest-delay -> 198.18.144.2:80*1",
+            "a at 127.0.0.1:8080/tcp 198.18.0.1:8080/tcp adaptive -> 198.18.144.2:80*1",
         ],
     ),
     (
@@ -31,7 +31,7 @@ pub(super) const ROWS: &[Row<'_>] = &[
             "a: published",
             "b: published",
             "c: refused, it has no IPv4 address, and service c listens on no other",
-            "web at 127.0.0.1:8080/tcp 198.18.0.1:8080/tcp [::1]:8080/tcp [fd00:18::1]:8080/tcp shortest-delay -> 198.18.144.2:80*1 198.18.144.3:80*1 [fd00:18:10::3]:80*1",
+            "web at 127.0.0.1:8080/tcp 198.18.0.1:8080/tcp [::1]:8080/tcp [fd00:18::1]:8080/tcp adaptive -> 198.18.144.2:80*1 198.18.144.3:80*1 [fd00:18:10::3]:80*1",
         ],
     ),
     (
@@ -46,9 +46,9 @@ pub(super) const ROWS: &[Row<'_>] = &[
             "a: published",
             "b: published",
             "c: published",
-            "a at 198.18.0.7:8080/tcp shortest-delay -> 198.18.144.2:80*1",
-            "b at 127.0.0.1:8080/tcp shortest-delay from 127.0.0.0/8 from ::1/128 -> 198.18.144.3:80*1",
-            "c at 127.0.0.1:53/udp shortest-delay from 127.0.0.0/8 from ::1/128 -> 198.18.144.4:53*1",
+            "a at 198.18.0.7:8080/tcp adaptive -> 198.18.144.2:80*1",
+            "b at 127.0.0.1:8080/tcp adaptive from 127.0.0.0/8 from ::1/128 -> 198.18.144.3:80*1",
+            "c at 127.0.0.1:53/udp adaptive from 127.0.0.0/8 from ::1/128 -> 198.18.144.4:53*1",
         ],
     ),
     (
@@ -70,7 +70,7 @@ pub(super) const ROWS: &[Row<'_>] = &[
         &["a net=n:198.18.144.2 -p=8080:80 -p=8443:443 weir.enable=true weir.port=443"],
         &[
             "a: published",
-            "a at 127.0.0.1:8443/tcp 198.18.0.1:8443/tcp shortest-delay -> 198.18.144.2:443*1",
+            "a at 127.0.0.1:8443/tcp 198.18.0.1:8443/tcp adaptive -> 198.18.144.2:443*1",
         ],
     ),
     (
@@ -85,9 +85,9 @@ pub(super) const ROWS: &[Row<'_>] = &[
             "a: published",
             "b: refused, service b has a health check, and nothing says which port to probe: set weir.health.port",
             "c: published",
-            "a at 127.0.0.1:7000-7099/udp 198.18.0.1:7000-7099/udp shortest-delay -> 198.18.144.2:0*1",
-            "c.80 at 127.0.0.1:8000/tcp 198.18.0.1:8000/tcp shortest-delay from 198.18.0.0/15 -> 198.18.144.4:80*1",
-            "c.81 at 127.0.0.1:8001/tcp 198.18.0.1:8001/tcp shortest-delay from 198.18.0.0/15 -> 198.18.144.4:81*1",
+            "a at 127.0.0.1:7000-7099/udp 198.18.0.1:7000-7099/udp adaptive -> 198.18.144.2:0*1",
+            "c.80 at 127.0.0.1:8000/tcp 198.18.0.1:8000/tcp adaptive from 198.18.0.0/15 -> 198.18.144.4:80*1",
+            "c.81 at 127.0.0.1:8001/tcp 198.18.0.1:8001/tcp adaptive from 198.18.0.0/15 -> 198.18.144.4:81*1",
         ],
     ),
     (
@@ -100,7 +100,7 @@ pub(super) const ROWS: &[Row<'_>] = &[
         &[
             "a: published",
             "b: published",
-            "web at 127.0.0.1:8081/tcp 127.0.0.1:8082/tcp 198.18.0.1:8081/tcp 198.18.0.1:8082/tcp shortest-delay -> 198.18.144.2:80*1 198.18.144.3:80*1",
+            "web at 127.0.0.1:8081/tcp 127.0.0.1:8082/tcp 198.18.0.1:8081/tcp 198.18.0.1:8082/tcp adaptive -> 198.18.144.2:80*1 198.18.144.3:80*1",
         ],
     ),
     (
@@ -113,18 +113,15 @@ pub(super) const ROWS: &[Row<'_>] = &[
         &[
             "a: published",
             "b: published",
-            "a at 127.0.0.1:8080/tcp 198.18.0.1:8080/tcp shortest-delay -> 198.18.144.2:80*1",
-            "b at 198.18.0.2:80/tcp shortest-delay -> 198.18.144.3:80*1",
+            "a at 127.0.0.1:8080/tcp 198.18.0.1:8080/tcp adaptive -> 198.18.144.2:80*1",
+            "b at 198.18.0.2:80/tcp adaptive -> 198.18.144.3:80*1",
         ],
     ),
     (
         "all addresses in weir.listen",
         "",
         &["a net=n:198.18.144.2,fd00:18:10::2 expose=80 weir.enable=true weir.listen=0.0.0.0:80"],
-        &[
-            "a: published",
-            "a at 127.0.0.1:80/tcp 198.18.0.1:80/tcp shortest-delay -> 198.18.144.2:80*1",
-        ],
+        &["a: published", "a at 127.0.0.1:80/tcp 198.18.0.1:80/tcp adaptive -> 198.18.144.2:80*1"],
     ),
     (
         "automatic ports: the same for all addresses, and never one that somebody names",
@@ -140,10 +137,10 @@ pub(super) const ROWS: &[Row<'_>] = &[
             "b: published",
             "c: published",
             "d: refused, service d wants an automatic port, and none of 40000-40002 is free",
-            "a.80 at 127.0.0.1:40001/tcp 198.18.0.1:40001/tcp shortest-delay -> 198.18.144.2:80*1",
-            "a.53-udp at 127.0.0.1:40002/udp 198.18.0.1:40002/udp shortest-delay -> 198.18.144.2:53*1",
-            "b at 127.0.0.1:40000/tcp 198.18.0.1:40000/tcp shortest-delay -> 198.18.144.3:80*1",
-            "c at 127.0.0.1:40002/tcp 198.18.0.1:40002/tcp shortest-delay -> 198.18.144.4:80*1",
+            "a.80 at 127.0.0.1:40001/tcp 198.18.0.1:40001/tcp adaptive -> 198.18.144.2:80*1",
+            "a.53-udp at 127.0.0.1:40002/udp 198.18.0.1:40002/udp adaptive -> 198.18.144.2:53*1",
+            "b at 127.0.0.1:40000/tcp 198.18.0.1:40000/tcp adaptive -> 198.18.144.3:80*1",
+            "c at 127.0.0.1:40002/tcp 198.18.0.1:40002/tcp adaptive -> 198.18.144.4:80*1",
         ],
     ),
     (
@@ -152,7 +149,7 @@ pub(super) const ROWS: &[Row<'_>] = &[
         &["a net=n:198.18.144.2 weir.enable=true weir.publish=40002-40002:80,40001-40002:81,443"],
         &[
             "a: refused, service a.81 wants an automatic port, and none of 40001-40002 is free",
-            "web at 198.18.0.9:8080/tcp 198.18.0.9:40001/tcp shortest-delay -> ",
+            "web at 198.18.0.9:8080/tcp 198.18.0.9:40001/tcp adaptive -> ",
         ],
     ),
     (
@@ -161,9 +158,9 @@ pub(super) const ROWS: &[Row<'_>] = &[
         &["a net=n:198.18.144.2 weir.enable=true weir.publish=40000-40001:81,443"],
         &[
             "a: published",
-            "web at 198.18.0.9:8080/tcp 198.18.0.9:40001/tcp shortest-delay -> ",
-            "a.81 at 127.0.0.1:40000/tcp 198.18.0.1:40000/tcp shortest-delay -> 198.18.144.2:81*1",
-            "a.443 at 127.0.0.1:40002/tcp 198.18.0.1:40002/tcp shortest-delay -> 198.18.144.2:443*1",
+            "web at 198.18.0.9:8080/tcp 198.18.0.9:40001/tcp adaptive -> ",
+            "a.81 at 127.0.0.1:40000/tcp 198.18.0.1:40000/tcp adaptive -> 198.18.144.2:81*1",
+            "a.443 at 127.0.0.1:40002/tcp 198.18.0.1:40002/tcp adaptive -> 198.18.144.2:443*1",
         ],
     ),
     (
@@ -178,7 +175,7 @@ pub(super) const ROWS: &[Row<'_>] = &[
             "a: refused, service a wants port 22/tcp of this host, which another process has",
             "b: refused, service b wants port 20-30/tcp of this host, which another process has",
             "c: published",
-            "c at 127.0.0.1:22/tcp 198.18.0.1:22/tcp shortest-delay -> 198.18.144.4:22*1",
+            "c at 127.0.0.1:22/tcp 198.18.0.1:22/tcp adaptive -> 198.18.144.4:22*1",
         ],
     ),
     (
@@ -193,8 +190,8 @@ pub(super) const ROWS: &[Row<'_>] = &[
             "a: published",
             "b: refused, service b wants 198.18.0.1:8080/tcp, which service a has",
             "c: published",
-            "a at 198.18.0.1:8080/tcp shortest-delay -> 198.18.144.2:80*1",
-            "c at 198.18.0.2:8080/tcp shortest-delay -> 198.18.144.4:80*1",
+            "a at 198.18.0.1:8080/tcp adaptive -> 198.18.144.2:80*1",
+            "c at 198.18.0.2:8080/tcp adaptive -> 198.18.144.4:80*1",
         ],
     ),
     (
@@ -225,8 +222,8 @@ pub(super) const ROWS: &[Row<'_>] = &[
             "b: published",
             "c: published",
             "d: refused, it publishes none of the ports of service web, whose newest container says which these are",
-            "web.80 at 127.0.0.1:8080/tcp 198.18.0.1:8080/tcp shortest-delay -> 198.18.144.2:80*1 198.18.144.3:80*1 198.18.144.4:80*1",
-            "web.443 at 127.0.0.1:8443/tcp 198.18.0.1:8443/tcp shortest-delay -> 198.18.144.3:443*1 198.18.144.4:443*1",
+            "web.80 at 127.0.0.1:8080/tcp 198.18.0.1:8080/tcp adaptive -> 198.18.144.2:80*1 198.18.144.3:80*1 198.18.144.4:80*1",
+            "web.443 at 127.0.0.1:8443/tcp 198.18.0.1:8443/tcp adaptive -> 198.18.144.3:443*1 198.18.144.4:443*1",
         ],
     ),
     (
@@ -239,7 +236,7 @@ pub(super) const ROWS: &[Row<'_>] = &[
         &[
             "a: refused, which port? set weir.port: the image exposes no tcp port",
             "b: refused, service web is in the configuration, which decides: remove weir.publish",
-            "web at 198.18.0.9:8080/tcp 198.18.0.9:40001/tcp shortest-delay -> ",
+            "web at 198.18.0.9:8080/tcp 198.18.0.9:40001/tcp adaptive -> ",
         ],
     ),
     (
@@ -252,8 +249,8 @@ pub(super) const ROWS: &[Row<'_>] = &[
         &[
             "a: published",
             "b: refused, service web is in the configuration, which decides: remove weir.services.web.policy; which port? set weir.port: the image exposes no tcp port",
-            "web at 198.18.0.9:8080/tcp 198.18.0.9:40001/tcp shortest-delay -> 198.18.144.2:81*2",
-            "admin at 127.0.0.1:9000/tcp shortest-delay from 127.0.0.0/8 from ::1/128 -> 198.18.144.2:9000*1",
+            "web at 198.18.0.9:8080/tcp 198.18.0.9:40001/tcp adaptive -> 198.18.144.2:81*2",
+            "admin at 127.0.0.1:9000/tcp adaptive from 127.0.0.0/8 from ::1/128 -> 198.18.144.2:9000*1",
             "shop at 127.0.0.1:80/tcp 198.18.0.1:80/tcp maglev -> 198.18.144.2:80*3",
         ],
     ),
@@ -265,8 +262,8 @@ pub(super) const ROWS: &[Row<'_>] = &[
         ],
         &[
             "a: published",
-            "admin at 127.0.0.1:9000/tcp 198.18.0.1:9000/tcp shortest-delay -> 198.18.144.2:90*1",
-            "web at 127.0.0.1:8080/tcp 198.18.0.1:8080/tcp shortest-delay -> 198.18.144.2:80*1",
+            "admin at 127.0.0.1:9000/tcp 198.18.0.1:9000/tcp adaptive -> 198.18.144.2:90*1",
+            "web at 127.0.0.1:8080/tcp 198.18.0.1:8080/tcp adaptive -> 198.18.144.2:80*1",
         ],
     ),
     (

@@ -27,7 +27,7 @@ pub(super) const ROWS: &[Row<'_>] = &[
         &[
             "a: published",
             "b: published",
-            "web at 198.18.0.1:80/tcp shortest-delay -> 198.18.128.2:80*1 198.18.128.3:80*2",
+            "web at 198.18.0.1:80/tcp adaptive -> 198.18.128.2:80*1 198.18.128.3:80*2",
         ],
     ),
     (
@@ -40,8 +40,8 @@ pub(super) const ROWS: &[Row<'_>] = &[
         &[
             "p-web-1: published",
             "solo: published",
-            "web at 198.18.0.1:80/tcp shortest-delay -> 198.18.144.2:80*1",
-            "solo at 198.18.0.2:80/tcp shortest-delay -> 198.18.144.3:80*1",
+            "web at 198.18.0.1:80/tcp adaptive -> 198.18.144.2:80*1",
+            "solo at 198.18.0.2:80/tcp adaptive -> 198.18.144.3:80*1",
         ],
     ),
     (
@@ -67,7 +67,7 @@ pub(super) const ROWS: &[Row<'_>] = &[
         &["a net=bridge:198.18.128.2 expose=8080 weir.enable=true weir.service=web"],
         &[
             "a: published",
-            "web at 198.18.0.1:80/tcp shortest-delay -> 198.18.128.2:8080*1 198.18.128.9:8080*1",
+            "web at 198.18.0.1:80/tcp adaptive -> 198.18.128.2:8080*1 198.18.128.9:8080*1",
         ],
     ),
     (
@@ -78,7 +78,7 @@ pub(super) const ROWS: &[Row<'_>] = &[
         ],
         &[
             "a: refused, service web is in the configuration, which decides: remove weir.listen; service web is in the configuration, which decides: remove weir.policy",
-            "web at 198.18.0.1:80/tcp shortest-delay -> 198.18.128.9:8080*1",
+            "web at 198.18.0.1:80/tcp adaptive -> 198.18.128.9:8080*1",
         ],
     ),
     (
@@ -87,7 +87,7 @@ pub(super) const ROWS: &[Row<'_>] = &[
         &["a net=bridge:198.18.128.9 expose=8080 weir.enable=true weir.service=web"],
         &[
             "a: refused, 198.18.128.9:8080 is a backend already: service web of the configuration lists it",
-            "web at 198.18.0.1:80/tcp shortest-delay -> 198.18.128.9:8080*1",
+            "web at 198.18.0.1:80/tcp adaptive -> 198.18.128.9:8080*1",
         ],
     ),
     (
@@ -115,7 +115,7 @@ pub(super) const ROWS: &[Row<'_>] = &[
         &[
             "bad: refused, label weir.port: `http` is not a port; ports run from 1 to 65535; label weir.wieght: there is no such label (did you mean `weir.weight`?)",
             "good: published",
-            "web at 198.18.0.1:80/tcp shortest-delay -> 198.18.144.3:80*1",
+            "web at 198.18.0.1:80/tcp adaptive -> 198.18.144.3:80*1",
         ],
     ),
     (
@@ -160,8 +160,8 @@ pub(super) const ROWS: &[Row<'_>] = &[
             "new: refused, service new wants 198.18.0.1:70-90/tcp, which service old has",
             "old: published",
             "udp: published",
-            "old at 198.18.0.1:80/tcp shortest-delay -> 198.18.144.2:80*1",
-            "udp at 198.18.0.1:80/udp shortest-delay -> 198.18.144.4:80*1",
+            "old at 198.18.0.1:80/tcp adaptive -> 198.18.144.2:80*1",
+            "udp at 198.18.0.1:80/udp adaptive -> 198.18.144.4:80*1",
         ],
     ),
     (
@@ -170,7 +170,7 @@ pub(super) const ROWS: &[Row<'_>] = &[
         &["a net=n:198.18.144.2 expose=80 weir.enable=true weir.listen=198.18.0.1:80"],
         &[
             "a: refused, service a wants 198.18.0.1:80/tcp, which service web has",
-            "web at 198.18.0.1:80/tcp shortest-delay -> 198.18.128.9:8080*1",
+            "web at 198.18.0.1:80/tcp adaptive -> 198.18.128.9:8080*1",
         ],
     ),
     (
@@ -183,7 +183,7 @@ pub(super) const ROWS: &[Row<'_>] = &[
         &[
             "new: published",
             "old: refused, network mode none: it cannot be reached",
-            "new at 198.18.0.1:80/tcp shortest-delay -> 198.18.144.3:80*1",
+            "new at 198.18.0.1:80/tcp adaptive -> 198.18.144.3:80*1",
         ],
     ),
     (
@@ -192,7 +192,7 @@ pub(super) const ROWS: &[Row<'_>] = &[
         &["a net=n:198.18.144.2 expose=80 weir.enable=true weir.listen=198.18.128.9:8080"],
         &[
             "a: refused, service a wants 198.18.128.9:8080/tcp, where a backend serves at 198.18.128.9:8080",
-            "web at 198.18.0.1:80/tcp shortest-delay -> 198.18.128.9:8080*1",
+            "web at 198.18.0.1:80/tcp adaptive -> 198.18.128.9:8080*1",
         ],
     ),
     (
@@ -217,7 +217,7 @@ pub(super) const ROWS: &[Row<'_>] = &[
             "none: refused, which port? set weir.port: the image exposes no tcp port",
             "other: refused, which port? set weir.port: the image exposes no tcp port",
             "said: published",
-            "said at 198.18.0.4:443/tcp shortest-delay -> 198.18.144.5:443*1",
+            "said at 198.18.0.4:443/tcp adaptive -> 198.18.144.5:443*1",
         ],
     ),
     (
@@ -232,8 +232,8 @@ pub(super) const ROWS: &[Row<'_>] = &[
             "a: published",
             "b: refused, service b has a health check, and nothing says which port to probe: set weir.health.port",
             "c: published",
-            "a at 198.18.0.1:7000-7010/udp shortest-delay -> 198.18.144.2:0*1",
-            "c at 198.18.0.3:7000-7010/tcp shortest-delay checked -> 198.18.144.4:0*1",
+            "a at 198.18.0.1:7000-7010/udp adaptive -> 198.18.144.2:0*1",
+            "c at 198.18.0.3:7000-7010/tcp adaptive checked -> 198.18.144.4:0*1",
         ],
     ),
     (
@@ -321,7 +321,7 @@ pub(super) const ROWS: &[Row<'_>] = &[
     docker: { label: app=web, port: 80, network: front }
 ",
         &["a net=back:198.18.145.2 net=front:198.18.144.77 app=web"],
-        &["a: published", "web at 198.18.0.1:80/tcp shortest-delay -> 198.18.144.77:80*1"],
+        &["a: published", "web at 198.18.0.1:80/tcp adaptive -> 198.18.144.77:80*1"],
     ),
     (
         "families",
@@ -341,8 +341,8 @@ pub(super) const ROWS: &[Row<'_>] = &[
             "both: published",
             "four: published",
             "lone: refused, it has no IPv6 address, and service six listens on no other",
-            "web at 198.18.0.1:80/tcp [fd00:18::1]:80/tcp shortest-delay -> 198.18.144.2:80*1 198.18.144.3:80*1 [fd00:18:10::2]:80*1",
-            "six at [fd00:18::2]:80/tcp shortest-delay -> ",
+            "web at 198.18.0.1:80/tcp [fd00:18::1]:80/tcp adaptive -> 198.18.144.2:80*1 198.18.144.3:80*1 [fd00:18:10::2]:80*1",
+            "six at [fd00:18::2]:80/tcp adaptive -> ",
         ],
     ),
     (
@@ -388,7 +388,7 @@ pub(super) const ROWS: &[Row<'_>] = &[
         &[
             "a: published",
             "web at 198.18.0.1:80/tcp maglev -> 198.18.144.2:8080*1",
-            "api at 198.18.0.7:80/tcp shortest-delay -> 198.18.144.2:8080*1",
+            "api at 198.18.0.7:80/tcp adaptive -> 198.18.144.2:8080*1",
         ],
     ),
 ];

@@ -64,18 +64,7 @@ pub(super) const ROWS: &[Row<'_>] = &[
     policy: fastest
 ",
         &[
-            "4:13 unknown policy `fastest` | one of `shortest-delay`, `maglev`, `source-hash`, `round-robin`, `weighted-round-robin`, `random`, `least-connections`, `weighted-least-connections`, `p2c`",
-        ],
-    ),
-    (
-        "the adaptive policy",
-        "services:
-  - name: web
-    listen: [198.18.0.1:80]
-    policy: adaptive
-",
-        &[
-            "4:13 policy `adaptive` is not available | `shortest-delay` is the nearest: it knows flows and weights, but no live load",
+            "4:13 unknown policy `fastest` | one of `adaptive`, `shortest-delay`, `maglev`, `source-hash`, `round-robin`, `weighted-round-robin`, `random`, `least-connections`, `weighted-least-connections`, `p2c`",
         ],
     ),
     (

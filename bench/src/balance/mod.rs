@@ -1,0 +1,148 @@
+//! `weir-bench balance`: which policy serves unequal backends soonest.
+
+mod experiments;
+mod sim;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{IsTerminal as _, Write as _, stderr, stdout},
+    path::PathBuf,
+};
+
+use anyhow::{Context as _, Result};
+use lb_userspace::{
+    cli::table::{Align, Table},
+    load::{Class, sample::Resource},
+};
+use serde::Serialize;
+
+use self::{
+    experiments::{Column, Figures, Measured, class_row, ejection_row, settling_rows, target_rows},
+    sim::Policy,
+};
+use crate::{
+    report::{Report, Row},
+    stats::median,
+};
+
+/// Options of the sub-command.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  weir-bench balance --sim                      all policies, three seeds, about a minute
+  weir-bench balance --sim --quick              one seed
+  weir-bench balance --sim --json result.json   every figure of every seed
+
+Figures are simulated: the same ones on every machine, and better than real servers can be.")]
+pub(crate) struct Options {
+    /// Simulate servers and clients
+    #[arg(long, required = true)]
+    sim: bool,
+    /// Simulations of each policy, with seeds from --seed on
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=100))]
+    rounds: u64,
+    /// One seed, four of them for settling
+    #[arg(long)]
+    quick: bool,
+    /// The first seed
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Also write every figure to this file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// What `--json` writes.
+#[derive(Serialize)]
+struct Document<'r> {
+    bench: &'static str,
+    seed: u64,
+    rounds: u64,
+    policies: Vec<PolicyFigures<'r>>,
+    rows: &'r [Row],
+}
+
+#[derive(Serialize)]
+struct PolicyFigures<'r> {
+    policy: &'static str,
+    /// By scenario, a value a seed.
+    scenarios: BTreeMap<&'static str, &'r [Figures]>,
+}
+
+/// Runs everything and prints it.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    debug_assert!(options.sim, "clap requires it");
+    let rounds = if options.quick { 1 } else { options.rounds };
+    let seeds: Vec<u64> = (0..rounds).map(|round| options.seed.wrapping_add(round)).collect();
+    let mut measured = Measured::default();
+    for (index, policy) in Policy::ALL.into_iter().enumerate() {
+        progress(&format!("{} of {}: {}", index + 1, Policy::ALL.len(), policy.name()));
+        measured.policy(policy, &seeds);
+    }
+    progress("settling");
+    let settling = settling_rows(if options.quick { 4 } else { 20 }, options.seed);
+    progress("");
+    let mut rows = target_rows(&measured);
+    rows.extend(class_row(Policy::Adaptive, Class::Bound(Resource::Io), &seeds));
+    rows.extend(class_row(Policy::AdaptiveCpu, Class::Latency, &seeds));
+    rows.extend(ejection_row(&seeds));
+    rows.extend(settling);
+    rows.sort_by_key(|row| row.id);
+
+    let mut out = stdout().lock();
+    write!(
+        out,
+        "\n99th percentile of latency in ms; E1 in requests/s\n\n{}",
+        table(&measured).render(false)
+    )?;
+    drop(out);
+    let report = Report {
+        bench: "balance --sim",
+        rounds: seeds.len(),
+        seed: options.seed,
+        rows,
+        series: Vec::new(),
+    };
+    report.publish(None)?;
+    let Some(path) = &options.json else { return Ok(()) };
+    let policies = Policy::ALL.into_iter().map(|policy| PolicyFigures {
+        policy: policy.name(),
+        scenarios: measured.of(policy).collect(),
+    });
+    let document = Document {
+        bench: report.bench,
+        seed: options.seed,
+        rounds,
+        policies: policies.collect(),
+        rows: &report.rows,
+    };
+    let text = serde_json::to_string_pretty(&document).context("the result is no JSON")?;
+    fs::write(path, text + "\n").with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// One line that is written over, where a person looks at it.
+fn progress(text: &str) {
+    let mut out = stderr().lock();
+    if out.is_terminal() {
+        // Nobody misses a line that cannot be shown.
+        let _unseen = write!(out, "\r\x1b[K{text}").and_then(|()| out.flush());
+    }
+}
+
+/// Policies by scenarios.
+fn table(measured: &Measured) -> Table {
+    let mut columns = vec![("policy", Align::Left)];
+    columns.extend(Column::ALL.map(|column| (column.name(), Align::Right)));
+    let mut table = Table::new(&columns);
+    for policy in Policy::ALL {
+        let cells = Column::ALL.map(|column| {
+            let value = median(&measured.values(policy, column));
+            value.map_or_else(String::new, |value| column.text(value))
+        });
+        table.row([policy.name().into()].into_iter().chain(cells.map(Into::into)));
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests;
