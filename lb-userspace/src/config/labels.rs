@@ -260,6 +260,9 @@ fn line(labels: &[(&str, &str)], found: &Diagnostic) -> String {
 
 fn unknown(name: &str) -> Mistake {
     let mistake = Mistake::new("there is no such label");
+    if Some(name) == NAMED.strip_suffix('.') {
+        return mistake.hint(format!("each service by its name: `{PREFIX}{NAMED}NAME.listen`"));
+    }
     let (scope, key) = match name.strip_prefix(NAMED) {
         // The name has no dots in most cases.
         Some(rest) => rest.split_once('.').unwrap_or((rest, "")),
@@ -531,6 +534,12 @@ mod tests {
             &["weir.services.web.prot=80"],
             &[
                 "label weir.services.web.prot: there is no such label (did you mean `weir.services.web.port`?)",
+            ],
+        ),
+        (
+            &["weir.services=web,admin"],
+            &[
+                "label weir.services: there is no such label (each service by its name: `weir.services.NAME.listen`)",
             ],
         ),
         (

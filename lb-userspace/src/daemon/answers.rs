@@ -25,7 +25,6 @@ use crate::{
     chain::one_line,
     dataplane::{counters::Counters, flows::FlowEntry},
     docker,
-    metrics::DockerMetrics,
     model::{Endpoint, Protocol, Service, ServiceName},
 };
 
@@ -121,13 +120,6 @@ impl Daemon {
         let withheld = |endpoint: &Endpoint| self.state.withheld(endpoint).map(|(_, why)| why);
         let age_s = since.elapsed().as_secs();
         Some(docker::report(socket, &view.link, age_s, discovered, withheld))
-    }
-
-    pub(super) fn docker_metrics(&self) -> Option<DockerMetrics> {
-        let Containers { view, follower, discovered, .. } = &self.containers;
-        let connected = matches!(view.link, docker::Link::Connected { .. });
-        let is_held = |endpoint: &Endpoint| self.state.withheld(endpoint).is_some();
-        Some(DockerMetrics::of(connected, follower.as_ref()?.counts(), discovered, is_held))
     }
 
     fn services(&self) -> anyhow::Result<Data> {

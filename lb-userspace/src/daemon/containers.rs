@@ -15,6 +15,7 @@ use crate::{
     config::Loaded,
     docker::{self, Discovered, Finding, Follower, Inspected, Link, State, Verdict, View},
     maps::{LbMaps as _, Write},
+    metrics::DockerMetrics,
     model::{Config, Endpoint},
 };
 
@@ -261,6 +262,14 @@ impl Daemon {
             self.observed.apply(&write);
         }
         Ok(())
+    }
+
+    /// The engine and its containers in numbers.
+    pub(super) fn docker_metrics(&self) -> Option<DockerMetrics> {
+        let Containers { view, follower, discovered, .. } = &self.containers;
+        let connected = matches!(view.link, Link::Connected { .. });
+        let is_held = |endpoint: &Endpoint| self.state.withheld(endpoint).is_some();
+        Some(DockerMetrics::of(connected, follower.as_ref()?.counts(), discovered, is_held))
     }
 
     /// A lost engine is a problem; what was known of it stays in force.

@@ -101,7 +101,8 @@ impl Ports {
     /// own, nobody stands in the way.
     fn hold(&self, listen: Listen) -> bool {
         let mut held = self.held.borrow_mut();
-        if held.contains_key(&listen) {
+        // Which of two services has a port is not decided here.
+        if held.keys().any(|ours| meet(*ours, listen)) {
             return true;
         }
         let ports = listen.ports;
@@ -119,6 +120,14 @@ impl Ports {
         held.insert(listen, taken);
         true
     }
+}
+
+/// Whether two of them have a port that only one can take.
+fn meet(one: Listen, other: Listen) -> bool {
+    let any = one.address.is_unspecified() || other.address.is_unspecified();
+    (any || one.address == other.address)
+        && one.protocol == other.protocol
+        && one.ports.overlaps(other.ports)
 }
 
 /// How many ports may be taken: half of the files that the process may have.
@@ -160,7 +169,17 @@ fn bound(address: IpAddr, port: u16, protocol: Protocol) -> Result<OwnedFd, Errn
         // Nobody reads what arrives; the kernel takes its smallest size.
         setsockopt(&socket, sockopt::RcvBuf, &0)?;
     }
-    bind(socket.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(address, port)))?;
+    let place = SockaddrStorage::from(SocketAddr::new(address, port));
+    match bind(socket.as_raw_fd(), &place) {
+        // What is left of connections of a server that ended is in nobody's way. Those who share a
+        // port with us afterwards can bind to it, but not listen.
+        Err(Errno::EADDRINUSE) if protocol == Protocol::Tcp => {
+            setsockopt(&socket, sockopt::ReuseAddr, &true)?;
+            bind(socket.as_raw_fd(), &place)?;
+            setsockopt(&socket, sockopt::ReuseAddr, &false)?;
+        }
+        result => result?,
+    }
     Ok(socket)
 }
 
@@ -198,7 +217,7 @@ fn write(file: &Path, text: &str) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv6Addr, TcpListener, UdpSocket};
+    use std::net::{Ipv6Addr, TcpListener, TcpStream, UdpSocket};
 
     use super::*;
     use crate::model::PortRange;
@@ -224,6 +243,31 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         ports.keep(&BTreeSet::new(), &Leases::default()).unwrap();
         drop(TcpListener::bind((LOCAL, port)).unwrap());
+    }
+
+    #[test]
+    fn what_is_left_of_connections_is_in_nobody_s_way() {
+        let listener = TcpListener::bind((LOCAL, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let client = TcpStream::connect(address).unwrap();
+        // Whoever closes first keeps the port for a minute (RFC 9293, TIME-WAIT).
+        drop(listener.accept().unwrap());
+        drop(client);
+        drop(listener);
+        assert_eq!(bound(ALL, address.port(), Protocol::Tcp).map(drop), Ok(()));
+        let (ports, _) = Ports::open(None);
+        assert!(ports.hold(listen(ALL, address.port(), Protocol::Tcp)));
+        let error = TcpListener::bind(address).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn ports_of_our_own_are_not_somebody_s() {
+        let port = TcpListener::bind((LOCAL, 0)).unwrap().local_addr().unwrap().port();
+        let (ports, _) = Ports::open(None);
+        for address in [ALL, LOCAL, ALL] {
+            assert!(ports.hold(listen(address, port, Protocol::Tcp)), "{address}");
+        }
     }
 
     #[test]

@@ -104,7 +104,11 @@ fn define(
     let says = newest_first().find(|(_, _, terms)| terms.wanted.is_some());
     let ports = match says {
         Some((_, _, Terms { wanted: Some(Wanted::Listen(listens)), .. })) => {
-            let doors = listens.iter().map(|listen| Door::of_listen(*listen)).collect();
+            let door = |listen: &Listen| Door {
+                by_engine: engine_has(members, *listen),
+                ..Door::of_listen(*listen)
+            };
+            let doors = listens.iter().map(door).collect();
             let service = service(name, listens.clone(), members);
             drafts.services.push(Draft { service, of: name.clone(), port: 0, doors });
             for (at, candidate, terms) in members {
@@ -170,7 +174,12 @@ fn publish(
                 });
                 let listens = doors.iter().flat_map(|door| nominal(door, protocol)).collect();
                 let service = service(&derived, listens, members);
-                let (of, doors) = (name.clone(), doors.clone());
+                let known = |door: &Door| {
+                    let has = |listen: Listen| engine_has(members, listen);
+                    let by_engine = door.by_engine || nominal(door, protocol).into_iter().any(has);
+                    Door { by_engine, ..*door }
+                };
+                let (of, doors) = (name.clone(), doors.iter().map(known).collect());
                 drafts.services.push(Draft { service, of, port, doors });
             }
         }
@@ -180,6 +189,19 @@ fn publish(
             drafts.refusals.entry(*at).or_default().push(Refusal::OtherPorts(name.clone()));
         }
     }
+}
+
+/// Whether the engine has the port of the host already, for a container of the service itself.
+fn engine_has(members: &[Member<'_>], listen: Listen) -> bool {
+    let bindings = members.iter().flat_map(|(_, candidate, _)| &candidate.container.bindings);
+    bindings.filter(|binding| binding.by_engine).any(|binding| match binding.publish.host {
+        HostPorts::Fixed(ports) => {
+            binding.publish.protocol == listen.protocol
+                && ports.contains(listen.ports.first())
+                && ports.contains(listen.ports.last())
+        }
+        HostPorts::Within(_) | HostPorts::Auto => false,
+    })
 }
 
 /// The service of one port: the one that is named, or `NAME.80`, `NAME.53-udp`, and `NAME.range` for

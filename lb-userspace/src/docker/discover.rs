@@ -108,6 +108,8 @@ pub fn services_of(
     let Resolved { services, mut refused, held, leases } =
         resolve::resolve(served.collect(), config, docker.ports, host);
     let (admitted, more) = admit::admit(services, config);
+    let of_admitted = |service: &Service| held.get(&service.name).into_iter().flatten().copied();
+    let held = admitted.iter().flat_map(of_admitted).collect();
     refused.extend(more);
     let mut published = Published::new(config, admitted);
     for (candidate, places) in reached {

@@ -32,8 +32,8 @@ pub(super) type Families = [bool; 2];
 pub(super) struct Resolved {
     pub(super) services: Vec<Service>,
     pub(super) refused: BTreeMap<ServiceName, Refusal>,
-    /// The ports of the host that are taken for them.
-    pub(super) held: BTreeSet<Listen>,
+    /// The ports of the host that are taken for each of them.
+    pub(super) held: BTreeMap<ServiceName, BTreeSet<Listen>>,
     pub(super) leases: Leases,
 }
 
@@ -57,7 +57,7 @@ pub(super) fn resolve(
     });
     let lessor = Lessor::new(host.leases.clone(), claims.collect(), &is_free);
     let mut resolver =
-        Resolver { host, automatic, lessor, given: BTreeMap::new(), held: BTreeSet::new() };
+        Resolver { host, automatic, lessor, given: BTreeMap::new(), held: BTreeMap::new() };
     let mut resolved = Resolved::default();
     for (draft, families) in drafts {
         match resolver.listens(&draft, families) {
@@ -113,7 +113,7 @@ struct Resolver<'a> {
     automatic: PortRange,
     lessor: Lessor<'a>,
     given: BTreeMap<String, u16>,
-    held: BTreeSet<Listen>,
+    held: BTreeMap<ServiceName, BTreeSet<Listen>>,
 }
 
 impl Resolver<'_> {
@@ -132,7 +132,7 @@ impl Resolver<'_> {
         if listens.is_empty() {
             return Err(Refusal::NoHostAddress(draft.service.name.clone()));
         }
-        self.held.extend(held);
+        self.held.insert(draft.service.name.clone(), held);
         Ok(listens.into_iter().collect())
     }
 

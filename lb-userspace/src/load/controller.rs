@@ -110,7 +110,8 @@ impl<Id: Ord + Clone> Controller<Id> {
 
     fn follow_members(&mut self, now: Duration, samples: &BTreeMap<Id, Sample>) {
         self.tracks.retain(|id, _| samples.contains_key(id));
-        let others = !self.tracks.is_empty();
+        // Beside backends that have nothing to do, nobody is new.
+        let others = self.tracks.values().any(|track| track.turns_per_s() > 0.0);
         for (id, sample) in samples {
             if !self.tracks.contains_key(id) {
                 let weight = f64::from(sample.weight.get()).max(1.0);

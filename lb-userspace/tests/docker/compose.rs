@@ -55,7 +55,8 @@ fn the_example_does_what_it_says_and_all_replicas_are_replaced_under_load() {
         report.per_backend.keys().cloned().collect::<BTreeSet<String>>()
     };
     let (old, report) = (replicas(&world), world.load_at(address, 120));
-    assert_eq!((report.failures(), names(&report)), (0, old.clone()), "{report:?}");
+    // Who of them gets how much is the policy's business, and an idle one may get nothing.
+    assert!(report.failures() == 0 && names(&report).is_subset(&old), "{old:?} {report:?}");
 
     let report = world.while_loaded_at_address(address, || {
         call(&world, "./roll.sh", &["web"]);
@@ -63,7 +64,8 @@ fn the_example_does_what_it_says_and_all_replicas_are_replaced_under_load() {
     assert_eq!(report.failures(), 0, "{report:?}\n{}", world.log());
     let (new, report) = (replicas(&world), world.load_at(address, 120));
     assert!(new.len() == 3 && new.is_disjoint(&old), "{old:?} {new:?}");
-    assert_eq!((report.failures(), names(&report)), (0, new), "{report:?}");
+    assert!(report.failures() == 0 && names(&report).is_subset(&new), "{new:?} {report:?}");
+    assert_eq!(published(), 3);
 }
 
 #[test]

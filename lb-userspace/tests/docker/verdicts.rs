@@ -19,7 +19,7 @@ fn each_refusal_is_named_and_the_rest_keeps_working() {
     let web = "weir.service=web";
     let listen = "weir.listen=198.18.1.1:80";
     let world = World::new("");
-    run(&world, "good", &[], &[enable, web, listen]);
+    run(&world, "good", &[], &[enable, web, listen, "weir.policy=round-robin"]);
     run(&world, "bad", &[], &[enable, web, listen, "weir.port=http"]);
     run(&world, "thief", &[], &[enable, listen]);
     run(&world, "nowhere", &[], &[enable]);

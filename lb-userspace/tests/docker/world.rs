@@ -143,7 +143,8 @@ impl World {
     pub(crate) fn metrics(&self) -> String {
         let fetch = || {
             let mut stream = TcpStream::connect("127.0.0.1:9090").unwrap();
-            let request = "GET /metrics HTTP/1.1\r\nHost: weir\r\nConnection: close\r\n\r\n";
+            let request =
+                "GET /metrics HTTP/1.1\r\nHost: 127.0.0.1:9090\r\nConnection: close\r\n\r\n";
             stream.write_all(request.as_bytes()).unwrap();
             let mut text = String::new();
             stream.read_to_string(&mut text).unwrap();

@@ -97,6 +97,43 @@ fn on_host_with(
     services_of(containers, config, docker, &host)
 }
 
+#[test]
+fn ports_are_held_for_services_that_listen_and_for_no_others() {
+    let found = discover(
+        "",
+        &[
+            "a net=n:198.18.144.2 expose=80 weir.enable=true weir.listen=198.18.0.1:8080",
+            "b net=n:198.18.144.3 weir.enable=true weir.publish=8080:80",
+            "c net=n:198.18.144.4 -p=8081:80 weir.enable=true",
+            "d net=n:198.18.144.5 weir.enable=true weir.publish=198.18.0.2:8080:80,40001:81/udp",
+            "e net=n:198.18.144.6 -P expose=80 weir.enable=true",
+        ],
+    );
+    let held: Vec<_> = found.held.iter().map(ToString::to_string).collect();
+    let [one, two, automatic, udp] = &held[..] else { panic!("{held:?}") };
+    assert_eq!([one, two, udp], ["198.18.0.1:8080/tcp", "198.18.0.2:8080/tcp", "[::]:40001/udp"]);
+    assert!(automatic.starts_with("[::]:4000"), "{automatic}");
+}
+
+#[test]
+fn an_automatic_port_is_the_one_that_is_remembered() {
+    let Loaded { config, docker } = loaded("");
+    let containers = made(&[
+        "a net=n:198.18.144.2 -P expose=80 weir.enable=true",
+        "b net=n:198.18.144.3 -P expose=80 weir.enable=true",
+    ]);
+    for (text, expected) in [
+        (r#"{"ports":{"a 80/tcp":40002,"b 80/tcp":40000}}"#, [40002, 40000]),
+        (r#"{"ports":{"a 80/tcp":40001,"b 80/tcp":40002}}"#, [40001, 40002]),
+    ] {
+        let leases = Leases::from_text(text).unwrap();
+        let found = on_host_with(&leases, &containers, &config, &docker);
+        let ports: Vec<_> =
+            found.services.iter().map(|service| service.listens[0].ports.first()).collect();
+        assert_eq!((ports, &found.leases), (expected.to_vec(), &leases), "{text}");
+    }
+}
+
 fn loaded(services: &str) -> Loaded {
     let text = if services.is_empty() {
         "services: []\ndocker: { ports: 40000-40002 }\n".to_owned()

@@ -179,6 +179,26 @@ pub(super) const ROWS: &[Row<'_>] = &[
         ],
     ),
     (
+        "a port that Docker has for a container of the service itself",
+        "",
+        &[
+            "a net=n:198.18.144.2 -p=22:80 weir.enable=true weir.service=web weir.listen=198.18.0.1:22 weir.port=80",
+            "b net=n:198.18.144.3 weir.enable=true weir.service=web weir.port=80",
+            "c net=n:198.18.144.4 -p=22:80/udp weir.enable=true weir.publish=22:80",
+            "d net=n:198.18.144.5 weir.enable=true weir.publish=22:80",
+            "e net=n:198.18.144.6 -p=127.0.0.1+20-24:20-24 weir.enable=true weir.publish=127.0.0.1:22:80",
+        ],
+        &[
+            "a: published",
+            "b: published",
+            "c: refused, service c wants port 22/tcp of this host, which another process has",
+            "d: refused, service d wants port 22/tcp of this host, which another process has",
+            "e: published",
+            "web at 198.18.0.1:22/tcp adaptive -> 198.18.144.2:80*1 198.18.144.3:80*1",
+            "e at 127.0.0.1:22/tcp adaptive from 127.0.0.0/8 from ::1/128 -> 198.18.144.6:80*1",
+        ],
+    ),
+    (
         "a port that another service has",
         "",
         &[

@@ -275,3 +275,14 @@ fn a_clock_that_stands_or_jumps_moves_nothing() {
     let decision = life.controller.tick(Duration::MAX, &named(&slow));
     assert!(capacities(&decision).iter().all(|capacity| capacity.is_finite()));
 }
+
+#[test]
+fn a_backend_that_joins_idle_ones_is_as_good_as_they_are() {
+    for (rate, expected) in [(0.0, 1.0), (30.0, 0.1)] {
+        let mut life = Life::new();
+        life.ticks(1, &[serving(rate, 0.6)]);
+        let decision = life.ticks(1, &[serving(rate, 0.6), serving(0.0, 0.0)]);
+        let [old, new] = [0, 1].map(|id| f64::from(decision.backends[&id].capacity));
+        assert!(near(new / old, expected, 0.01), "beside one that serves {rate}/s: {old} {new}");
+    }
+}
