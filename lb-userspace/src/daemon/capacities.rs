@@ -12,10 +12,11 @@ use crate::{
     dataplane::signals::Reading,
     load::{
         Controller, Decision, Explanation, Guard, Settings, Verdict,
+        classic::{Classic, Mix},
         measure::Meter,
         sample::{Host, Sample, Standing, Traffic},
     },
-    model::{BackendSpec, Endpoint, Service, ServiceName, Weight},
+    model::{BackendSpec, Endpoint, Policy, Service, ServiceName, Weight},
 };
 
 /// A backend over its whole life: the next container at its address is another one.
@@ -40,8 +41,55 @@ pub(super) struct Capacities {
 
 #[derive(Debug)]
 struct Followed {
-    controller: Controller<Who>,
+    law: Law,
     decision: Option<Decision<Who>>,
+}
+
+#[derive(Debug)]
+enum Law {
+    Adaptive(Box<Controller<Who>>),
+    Classic(Classic<Who>),
+}
+
+impl Followed {
+    fn new(policy: Policy) -> Self {
+        let law = if policy == Policy::Classic {
+            Law::Classic(Classic::new(Mix::default()))
+        } else {
+            Law::Adaptive(Box::new(Controller::new(Settings::default())))
+        };
+        Self { law, decision: None }
+    }
+
+    const fn is_of(&self, policy: Policy) -> bool {
+        matches!(self.law, Law::Classic(_)) == matches!(policy, Policy::Classic)
+    }
+
+    /// What is to be told, if anything is.
+    fn tick(
+        &mut self,
+        now: Duration,
+        samples: &BTreeMap<Who, Sample>,
+    ) -> Option<BTreeMap<Endpoint, Learned>> {
+        match &mut self.law {
+            Law::Adaptive(controller) => {
+                let decision = self.decision.insert(controller.tick(now, samples));
+                decision.publish.then(|| learned(decision))
+            }
+            Law::Classic(law) => Some(in_percent(law.tick(samples))),
+        }
+    }
+}
+
+/// The weights of a turn order: in percent of the largest, or the order would be as long as they
+/// are fine.
+fn in_percent(weights: BTreeMap<Who, u16>) -> BTreeMap<Endpoint, Learned> {
+    let percent = |weight: u16| (u32::from(weight) * 100).div_ceil(u32::from(u16::MAX));
+    let learned = |weight| Learned {
+        capacity: u16::try_from(percent(weight)).unwrap_or(100),
+        ejected: false,
+    };
+    weights.into_iter().map(|((endpoint, _), weight)| (endpoint, learned(weight))).collect()
 }
 
 impl Capacities {
@@ -60,16 +108,14 @@ impl Capacities {
         let mut told = BTreeMap::new();
         for service in followed {
             let samples = samples(state, service, &traffic, &hosts);
-            let entry = self.services.entry(service.name.clone());
-            let followed = entry.or_insert_with(|| Followed {
-                controller: Controller::new(Settings::default()),
-                decision: None,
-            });
-            let decision = followed.controller.tick(now, &samples);
-            if decision.publish {
-                told.insert(service.name.clone(), learned(&decision));
+            let new = || Followed::new(service.policy);
+            let followed = self.services.entry(service.name.clone()).or_insert_with(new);
+            if !followed.is_of(service.policy) {
+                *followed = new();
             }
-            followed.decision = Some(decision);
+            if let Some(learned) = followed.tick(now, &samples) {
+                told.insert(service.name.clone(), learned);
+            }
         }
         told
     }

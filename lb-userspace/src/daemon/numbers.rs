@@ -6,10 +6,13 @@ use lb_common::abi::stats::Traffic;
 
 use super::{Daemon, answers::name};
 use crate::{
-    admin::{Data, report::BackendState},
+    admin::{
+        Data,
+        report::{BackendState, LoadReport},
+    },
     dataplane::signals::Reading,
     metrics::{self, BackendMetrics, MetricsInput, ServiceMetrics},
-    model::{Endpoint, Service},
+    model::{BackendSpec, Endpoint, Service},
 };
 
 impl Daemon {
@@ -21,6 +24,7 @@ impl Daemon {
             traffic: traffic(&counters.services, ids.get(&service.name).copied()),
             backends_up: service.backends.iter().filter(|b| is_up(&b.endpoint)).count() as u64,
             backends: service.backends.len() as u64,
+            loads: self.loads(service),
         };
         let backend = |endpoint: Endpoint| {
             let id = self.backend_id(&endpoint);
@@ -41,6 +45,16 @@ impl Daemon {
             docker: self.docker_metrics(),
         };
         Ok(Data::Metrics(metrics::render(&input)))
+    }
+}
+
+impl Daemon {
+    /// What live load says of a service's backends.
+    fn loads(&self, service: &Service) -> Vec<(String, LoadReport)> {
+        let load = |spec: &BackendSpec| {
+            Some((name(&spec.endpoint), self.load_report(service, &spec.endpoint)?))
+        };
+        service.backends.iter().filter_map(load).collect()
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
     dataplane::{Hook, links::Resolved},
     docker::{Held, Provided},
     health::HealthState,
-    model::{AllDown, Config, Endpoint, HealthCheck, Policy, Service, ServiceName},
+    model::{AllDown, Config, Endpoint, HealthCheck, Service, ServiceName},
     reconcile::{BackendEntry, Desired, DesiredBackend, DesiredService, Link},
 };
 
@@ -114,7 +114,7 @@ impl State {
         let services = &self.config.services;
         self.learned.retain(|name, _| {
             let service = services.iter().find(|service| service.name == *name);
-            service.is_some_and(|service| service.policy == Policy::Adaptive)
+            service.is_some_and(|service| service.policy.follows_load())
         });
         self.weights.retain(|(name, endpoint), _| {
             let service = services.iter().find(|service| service.name == *name);
@@ -126,7 +126,7 @@ impl State {
 
     /// The services that balance by live load.
     pub(super) fn followed(&self) -> impl Iterator<Item = &Service> {
-        self.config.services.iter().filter(|service| service.policy == Policy::Adaptive)
+        self.config.services.iter().filter(|service| service.policy.follows_load())
     }
 
     /// Takes what live load says.

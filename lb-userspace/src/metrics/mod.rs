@@ -1,6 +1,7 @@
 //! The metrics, as Prometheus reads them.
 
 mod docker;
+mod load;
 mod text;
 
 use lb_common::{
@@ -13,7 +14,7 @@ use lb_common::{
 
 pub use self::docker::DockerMetrics;
 use self::text::{Family, Kind, Labels, Value, encode};
-use crate::dataplane::signals::Reading;
+use crate::{admin::report::LoadReport, dataplane::signals::Reading};
 
 /// Everything the metrics say, at one moment.
 #[derive(Clone, Debug, Default)]
@@ -45,6 +46,8 @@ pub struct ServiceMetrics {
     pub backends_up: u64,
     /// All its backends.
     pub backends: u64,
+    /// What live load says of its backends, where it balances by it.
+    pub loads: Vec<(String, LoadReport)>,
 }
 
 /// A backend.
@@ -61,12 +64,15 @@ pub struct BackendMetrics {
 }
 
 /// The names of all samples, in the order of the text.
-pub const NAMES: [&str; 26] = [
+pub const NAMES: [&str; 29] = [
     "weir_service_flows_total",
     "weir_service_packets_total",
     "weir_service_bytes_total",
     "weir_service_backends_up",
     "weir_service_backends",
+    "weir_backend_capacity",
+    "weir_backend_utilisation",
+    "weir_backend_load_class",
     "weir_backend_flows_total",
     "weir_backend_packets_total",
     "weir_backend_bytes_total",
@@ -94,6 +100,7 @@ pub const NAMES: [&str; 26] = [
 #[must_use]
 pub fn render(input: &MetricsInput) -> String {
     let mut families = services(&input.services);
+    families.extend(load::families(&input.services));
     families.extend(backends(&input.backends));
     families.extend(node(input));
     families.extend(docker::families(input.docker.as_ref()));

@@ -29,11 +29,13 @@ fn parse(text: &str) -> BTreeMap<String, u64> {
             };
             let suffix = name.strip_prefix(family).expect("a sample outside of its family");
             assert!(suffixes.contains(&suffix), "{name}");
-            // Sums are seconds, and whole microseconds.
-            let value = if suffix == "_sum" {
-                format!("{:.0}", value.parse::<f64>().unwrap() * 1e6).parse().unwrap()
-            } else {
-                value.parse().unwrap()
+            // Sums are seconds, and whole microseconds; other fractions are told in thousandths.
+            let scaled =
+                |unit: f64| format!("{:.0}", value.parse::<f64>().unwrap() * unit).parse().unwrap();
+            let value = match suffix {
+                "_sum" => scaled(1e6),
+                _ if value.contains('.') => scaled(1e3),
+                _ => value.parse().unwrap(),
             };
             let before = samples.insert(key.to_owned(), value);
             assert!(before.is_none(), "{key} is there twice");
@@ -51,8 +53,24 @@ fn parse(text: &str) -> BTreeMap<String, u64> {
 fn input() -> MetricsInput {
     let traffic =
         Traffic { flows: 1, packets_in: 2, bytes_in: 3, packets_out: 4, bytes_out: u64::MAX };
-    let service =
-        |name: &str| ServiceMetrics { name: name.to_owned(), traffic, backends_up: 1, backends: 2 };
+    let load = LoadReport {
+        class: "cpu".to_owned(),
+        utilisation: 0.825,
+        explained: None,
+        turns_per_s: 39.0,
+        in_flight: 4.0,
+        error_share: 0.0,
+        capacity: 48.125,
+        text: String::new(),
+    };
+    let loads = vec![("198.18.0.1:80".to_owned(), load)];
+    let service = |name: &str, loads| ServiceMetrics {
+        name: name.to_owned(),
+        traffic,
+        backends_up: 1,
+        backends: 2,
+        loads,
+    };
     let mut signals = Signals {
         first_byte_us: 30,
         handshake_us: 2_500_000,
@@ -67,7 +85,7 @@ fn input() -> MetricsInput {
     let backend =
         |backend: &str, up| BackendMetrics { backend: backend.to_owned(), traffic, reading, up };
     MetricsInput {
-        services: vec![service("web"), service("dns")],
+        services: vec![service("web", loads), service("dns", Vec::new())],
         backends: vec![backend("198.18.0.1:80", true), backend("[fd00::1]:80", false)],
         reasons: vec![(Reason::Forwarded, 10), (Reason::NotIp, 11), (Reason::NoBackend, 12)],
         generation: 7,
@@ -116,6 +134,7 @@ fn every_number_has_its_sample() {
         }
     }
     let version = env!("CARGO_PKG_VERSION");
+    let of_web = "service=\"web\",backend=\"198.18.0.1:80\"";
     for (sample, value) in [
         ("weir_packets_total{reason=\"forwarded\",action=\"forward\"}", 10),
         ("weir_packets_total{reason=\"not-ip\",action=\"pass\"}", 11),
@@ -131,6 +150,9 @@ fn every_number_has_its_sample() {
         ("weir_docker_resyncs_total", 22),
         ("weir_docker_last_event_timestamp_seconds", 23),
         (&format!("weir_build_info{{version=\"{version}\"}}"), 1),
+        (&format!("weir_backend_capacity{{{of_web}}}"), 48_125),
+        (&format!("weir_backend_utilisation{{{of_web}}}"), 825),
+        (&format!("weir_backend_load_class{{{of_web},class=\"cpu\"}}"), 1),
     ] {
         expected.insert(sample.to_owned(), value);
     }

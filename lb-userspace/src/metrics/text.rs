@@ -36,6 +36,7 @@ pub(super) struct Family {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Value {
     Number(u64),
+    Real(f64),
     /// The sum of all values, and how many lie below each bound and above the one before.
     Histogram {
         sum: f64,
@@ -88,6 +89,7 @@ fn encode_value(encoder: &mut MetricEncoder, kind: Kind, value: &Value) -> fmt::
             encoder.encode_counter::<Labels, _, u64>(number, None)
         }
         (_, Value::Number(number)) => encoder.encode_gauge(number),
+        (_, Value::Real(number)) => encoder.encode_gauge(number),
         (_, Value::Histogram { sum, buckets }) => {
             let count = buckets.iter().map(|(_, count)| count).sum();
             encoder.encode_histogram::<Labels>(*sum, count, buckets, None)

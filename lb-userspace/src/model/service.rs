@@ -84,11 +84,13 @@ pub enum Policy {
     WeightedLeastConnections,
     /// The less loaded of two backends drawn at random by weight (power of two choices).
     P2c,
+    /// Backends in turn by weights that follow a linear mix of their utilisations.
+    Classic,
 }
 
 impl Policy {
     /// All policies, in the order of the documentation.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Adaptive,
         Self::ShortestDelay,
         Self::Maglev,
@@ -99,6 +101,7 @@ impl Policy {
         Self::LeastConnections,
         Self::WeightedLeastConnections,
         Self::P2c,
+        Self::Classic,
     ];
 
     /// The name in `weir.yaml`.
@@ -115,7 +118,14 @@ impl Policy {
             Self::LeastConnections => "least-connections",
             Self::WeightedLeastConnections => "weighted-least-connections",
             Self::P2c => "p2c",
+            Self::Classic => "classic",
         }
+    }
+
+    /// Whether it balances by live load.
+    #[must_use]
+    pub const fn follows_load(self) -> bool {
+        matches!(self, Self::Adaptive | Self::Classic)
     }
 }
 

@@ -26,6 +26,7 @@ pub fn build(policy: Policy, backends: &[TableBackend]) -> BuiltTable {
         Policy::WeightedLeastConnections => scan(select::SCAN_LEAST, backends),
         Policy::ShortestDelay => scan(select::SCAN_DELAY, backends),
         Policy::P2c => slots(select::SAMPLE_TWO, maglev(backends)),
+        Policy::Classic => slots(select::TURN, turns(&by_capacity(backends))),
     }
 }
 
@@ -49,13 +50,18 @@ fn scan(select: u8, backends: &[TableBackend]) -> BuiltTable {
     BuiltTable { select, entries, len }
 }
 
+/// Those with weight, by what live load says of them.
+fn by_capacity(backends: &[TableBackend]) -> Vec<TableBackend> {
+    let usable = backends.iter().filter(|b| b.weight > 0);
+    usable.map(|b| TableBackend { weight: b.capacity.max(1), ..*b }).collect()
+}
+
 /// Triples of id, capacity and weight, or a table to sample by capacity.
 fn scan_requests(backends: &[TableBackend]) -> BuiltTable {
     let usable = || backends.iter().filter(|b| b.weight > 0);
     let len = length(usable().count());
     if len > SCAN_MAX {
-        let by_capacity = usable().map(|b| TableBackend { weight: b.capacity.max(1), ..*b });
-        return slots(select::SAMPLE_REQUESTS, maglev(&by_capacity.collect::<Vec<_>>()));
+        return slots(select::SAMPLE_REQUESTS, maglev(&by_capacity(backends)));
     }
     let entries = usable().flat_map(|b| [b.id, b.capacity.max(1), b.weight]).collect();
     BuiltTable { select: select::SCAN_REQUESTS, entries, len }
@@ -106,6 +112,7 @@ mod tests {
             (Policy::WeightedLeastConnections, select::SCAN_LEAST,    2, select::SAMPLE_FOUR, 4093),
             (Policy::ShortestDelay,            select::SCAN_DELAY,    2, select::SAMPLE_FOUR, 4093),
             (Policy::P2c,                      select::SAMPLE_TWO,  251, select::SAMPLE_TWO,  4093),
+            (Policy::Classic,                  select::TURN,          3, select::TURN,          33),
         ];
         for (policy, select_few, len_few, select_many, len_many) in table {
             let (few, many) = (build(policy, &few), build(policy, &many));
@@ -125,6 +132,7 @@ mod tests {
             (Policy::WeightedLeastConnections, vec![1, 2, 3, 4]),
             (Policy::ShortestDelay, vec![1, 2, 3, 4]),
             (Policy::Adaptive, vec![1, 20, 2, 3, 40, 4]),
+            (Policy::Classic, vec![3, 1, 3]),
         ];
         for (policy, entries) in table {
             assert_eq!(build(policy, &three).entries, entries, "{policy:?}");

@@ -16,7 +16,7 @@ use super::{
 };
 
 fn example(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/compose").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/docker").join(name)
 }
 
 /// A program beside the example, with the engine of this test.

@@ -72,6 +72,7 @@ fn turns_are_exact() {
 fn load_aware_policies_serve_everybody_and_one_client_keeps_one_backend() {
     for policy in [
         Policy::Adaptive,
+        Policy::Classic,
         Policy::ShortestDelay,
         Policy::LeastConnections,
         Policy::WeightedLeastConnections,

@@ -109,7 +109,7 @@ pub(crate) fn build(policy: Policy, backends: &[TableBackend]) -> BuiltTable {
         Policy::Maglev => (select::HASH_FLOW, by_weight().cycle().take(HASH_SLOTS).collect()),
         Policy::SourceHash => (select::HASH_SOURCE, each().cycle().take(HASH_SLOTS).collect()),
         Policy::RoundRobin => (select::TURN, each().collect()),
-        Policy::WeightedRoundRobin => (select::TURN, by_weight().collect()),
+        Policy::WeightedRoundRobin | Policy::Classic => (select::TURN, by_weight().collect()),
         Policy::Random => (select::RANDOM, by_weight().collect()),
         Policy::P2c => (select::SAMPLE_TWO, each().collect()),
         Policy::LeastConnections | Policy::WeightedLeastConnections => {
