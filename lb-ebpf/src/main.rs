@@ -55,6 +55,12 @@ pub fn weir_tc_open(context: TcContext) -> i32 {
     tc::open(&context)
 }
 
+/// What leaves by an interface on which clients are: replies of this host's own processes.
+#[classifier]
+pub fn weir_tc_leave(context: TcContext) -> i32 {
+    tc::leave(&context)
+}
+
 /// A process of this host connects a socket.
 #[cgroup_sock_addr(connect4)]
 pub fn weir_connect4(context: SockAddrContext) -> i32 {

@@ -14,7 +14,7 @@ use lb_common::{
     maps::stage,
     packet::{Delta, Headers, Packet},
     pipeline::{
-        enter, lost, open, track,
+        enter, leave, lost, open, track,
         verdict::{Action, Verdict},
     },
     wire::{Tcp, UdpHdr, Wire, protocol},
@@ -56,6 +56,16 @@ pub fn open(context: &TcContext) -> i32 {
     let mut packet = TcPacket::new(context);
     let verdict = open::open(&mut packet, &KernelTables, jiffies() as u32);
     act(context, &packet, &verdict)
+}
+
+/// What leaves: it goes on, or the host's stack is told that it was lost.
+#[inline]
+pub fn leave(context: &TcContext) -> i32 {
+    let mut packet = TcPacket::new(context);
+    match leave::leave(&mut packet, &KernelTables, jiffies() as u32).action {
+        Action::Drop => TC_ACT_SHOT,
+        _ => NEXT,
+    }
 }
 
 /// A verdict as a TC action.

@@ -18,6 +18,7 @@ mod netns {
     mod failures;
     mod flows;
     mod hooks;
+    mod host_backends;
     mod iperf;
     mod outages;
     mod policies;

@@ -9,13 +9,15 @@
 //! flow. Beside the packet a stage hands over at most where the packet's headers lie.
 //! In reading order: plain, enter, parse, conntrack, track, choose (lookup, select), open, rewrite.
 //!
-//! Beside them is [`socket`]: calls of this host's own processes, which choose in the same way.
+//! Beside them are [`leave`], for replies of this host's own processes, and [`socket`], for their calls, which
+//! choose in the same way.
 
 pub mod choose;
 pub mod conntrack;
 pub mod enter;
 pub mod flow_key;
 pub mod forward;
+pub mod leave;
 pub mod lookup;
 pub mod open;
 pub mod parse;

@@ -136,7 +136,7 @@ fn still_there<'t, T: Tables>(
 /// The first answer establishes a UDP flow; FIN and RST end a TCP flow. Where its service wants
 /// to know of requests in flight, the packet may begin or end one.
 #[cfg_attr(target_arch = "bpf", inline(never))]
-fn turn<T: Tables>(
+pub(super) fn turn<T: Tables>(
     tables: &T,
     flow: &Flow<'_>,
     entry: &SharedConn,

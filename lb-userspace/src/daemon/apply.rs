@@ -129,7 +129,16 @@ impl Daemon {
             };
             Some((place, self.names.get(&place.0)?.clone()))
         });
-        uplinks.chain(ways).collect()
+        let mut places: Places = uplinks.chain(ways).collect();
+        // Clients may be behind each of them, and what this host's own processes answer leaves there.
+        if self.state.ways().values().any(|resolved| resolved.of_host) {
+            let egress = |((link, _), name): (&(u32, Hook), &String)| {
+                ((*link, Hook::TcEgress), name.clone())
+            };
+            let egress: Vec<_> = places.iter().map(egress).collect();
+            places.extend(egress);
+        }
+        places
     }
 
     fn attach_to(&mut self, places: &Places) -> Result<(), AttachError> {

@@ -26,7 +26,16 @@ mod tests {
 
     fn to(way: u8, unresolved: bool) -> Resolved {
         let (dst_mac, src_mac) = Default::default();
-        Resolved { way, ifindex: 0, dst_mac, src_mac, veth: None, unresolved, why: String::new() }
+        Resolved {
+            way,
+            ifindex: 0,
+            dst_mac,
+            src_mac,
+            veth: None,
+            of_host: false,
+            unresolved,
+            why: String::new(),
+        }
     }
 
     #[test]

@@ -208,7 +208,7 @@ impl State {
     pub(super) fn withheld(&self, endpoint: &Endpoint) -> Option<(BackendState, String)> {
         let provided = self.provided.get(endpoint)?;
         let way = self.ways.get(&endpoint.address);
-        let by_stack = |way: &Resolved| way.way == way::STACK && way.veth.is_none();
+        let by_stack = |way: &Resolved| way.way == way::STACK && way.veth.is_none() && !way.of_host;
         let lost = way.is_none_or(|way| way.unresolved || by_stack(way));
         match provided.held {
             Some(held @ Held::Stopping) => Some((BackendState::Drained, held.to_string())),
@@ -414,20 +414,21 @@ mod tests {
         [(endpoint(3), provided)].into()
     }
 
-    fn way(unresolved: bool) -> Resolved {
+    fn way_to(unresolved: bool) -> Resolved {
         Resolved {
             way: way::PEER,
             ifindex: 7,
             dst_mac: [0; 6],
             src_mac: [0; 6],
             veth: Some(7),
+            of_host: false,
             unresolved,
             why: "veth7".to_owned(),
         }
     }
 
     fn known(state: &mut State) {
-        let ways = [2, 3].map(|last| (endpoint(last).address, way(false)));
+        let ways = [2, 3].map(|last| (endpoint(last).address, way_to(false)));
         state.set_ways(ways.into());
     }
 
@@ -443,7 +444,7 @@ mod tests {
         let why = "web-1: the way to it is not known: not looked for yet";
         assert_eq!(told(&state), (BackendState::Down, why.to_owned()));
         assert!(state.has_unresolved());
-        let way = [(endpoint(3).address, way(true))];
+        let way = [(endpoint(3).address, way_to(true))];
         state.set_ways(way.into());
         let why = "web-1: the way to it is not known: veth7";
         assert_eq!(told(&state), (BackendState::Down, why.to_owned()));
@@ -454,6 +455,11 @@ mod tests {
         state.replace(config(), macvlan, false);
         let (_, why) = told(&state);
         assert!(why.contains("known: veth7; its network is a macvlan, which"), "{why}");
+        let stack = Resolved { way: way::STACK, veth: None, ..way_to(false) };
+        state.set_ways([(endpoint(3).address, stack.clone())].into());
+        assert_eq!(told(&state).0, BackendState::Down);
+        state.set_ways([(endpoint(3).address, Resolved { of_host: true, ..stack })].into());
+        assert_eq!(told(&state).0, BackendState::Up);
         known(&mut state);
         assert_eq!(told(&state), (BackendState::Up, "not probed yet".to_owned()));
         assert!(!state.has_unresolved());

@@ -10,7 +10,7 @@ use aya::programs::{
 };
 use serde::Serialize;
 
-use super::{Dataplane, LoadError, host, pins::Removed};
+use super::{Dataplane, LoadError, host, loader::LEAVE, pins::Removed};
 
 /// A hook of an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -22,6 +22,8 @@ pub enum Hook {
     XdpGeneric,
     /// TC ingress.
     Tc,
+    /// TC egress: replies of this host's own processes.
+    TcEgress,
 }
 
 impl fmt::Display for Hook {
@@ -30,6 +32,7 @@ impl fmt::Display for Hook {
             Self::Xdp => "xdp",
             Self::XdpGeneric => "xdp-generic",
             Self::Tc => "tc",
+            Self::TcEgress => "tc-egress",
         })
     }
 }
@@ -124,14 +127,20 @@ impl Dataplane {
         old: Option<FdLink>,
     ) -> Result<Held, Failure> {
         match place.hook {
-            Hook::Tc => self.attach_tc(interface, old),
+            Hook::Tc => self.attach_tc(interface, ("weir_tc", TcAttachType::Ingress), old),
+            Hook::TcEgress => self.attach_tc(interface, (LEAVE, TcAttachType::Egress), old),
             Hook::Xdp => self.attach_xdp(place.ifindex, XdpMode::Driver, old),
             Hook::XdpGeneric => self.attach_xdp(place.ifindex, XdpMode::Skb, old),
         }
     }
 
-    fn attach_tc(&mut self, interface: &str, old: Option<FdLink>) -> Result<Held, Failure> {
-        let program = self.classifier("weir_tc")?;
+    fn attach_tc(
+        &mut self,
+        interface: &str,
+        (name, side): (&'static str, TcAttachType),
+        old: Option<FdLink>,
+    ) -> Result<Held, Failure> {
+        let program = self.classifier(name)?;
         let id = if let Some(Ok(link)) = old.map(SchedClassifierLink::try_from) {
             program.attach_to_link(link)?
         } else {
@@ -139,7 +148,7 @@ impl Dataplane {
                 // The qdisc may be there already; the attachment tells whether it works.
                 drop(qdisc_add_clsact(interface));
             }
-            program.attach(interface, TcAttachType::Ingress)?
+            program.attach(interface, side)?
         };
         Ok(Held::Tc(program.take_link(id)?))
     }

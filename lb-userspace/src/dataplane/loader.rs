@@ -171,7 +171,8 @@ impl Dataplane {
     /// What the programs cost, as far as they are loaded.
     pub fn program_sizes(&mut self) -> Result<Vec<ProgramSize>, LoadError> {
         let mut sizes = Vec::new();
-        for name in STAGES.iter().flat_map(|stages| stages.programs).chain(sockets::PROGRAMS) {
+        let programs = STAGES.iter().flat_map(|stages| stages.programs).chain([LEAVE]);
+        for name in programs.chain(sockets::PROGRAMS) {
             let program = self.ebpf.program(name).ok_or(LoadError::NoObject)?;
             if program.fd().is_err() {
                 continue;
@@ -238,12 +239,14 @@ const XDP: Stages =
 const TC: Stages =
     Stages { programs: ["weir_tc", "weir_tc_track", "weir_tc_open"], map: "TC_STAGES" };
 const STAGES: [Stages; 2] = [XDP, TC];
+/// Beside the stages: for what leaves.
+pub(super) const LEAVE: &str = "weir_tc_leave";
 
 fn load_programs(ebpf: &mut Ebpf) -> Result<(), LoadError> {
     for name in XDP.programs {
         program::<Xdp>(ebpf, name)?.load().map_err(refused(name))?;
     }
-    for name in TC.programs.into_iter().chain(["weir_clock"]) {
+    for name in TC.programs.into_iter().chain([LEAVE, "weir_clock"]) {
         program::<SchedClassifier>(ebpf, name)?.load().map_err(refused(name))?;
     }
     Ok(())

@@ -11,7 +11,7 @@ use super::{
     define::{self, Drafts},
     inspected::{Addresses, DockerHealth, Inspected, NetworkKind, State},
     leases::Leases,
-    reach::{self, ById},
+    reach::{self, Around, ById},
     resolve::{self, Families, Host, Resolved},
     verdict::{Held, Refusal, Verdict},
 };
@@ -87,12 +87,13 @@ pub fn services_of(
         define::services(&candidates, config);
     let known = config.services.iter().chain(drafts.iter().map(|draft| &draft.service));
     let known: BTreeMap<&ServiceName, &Service> = known.map(|one| (&one.name, one)).collect();
+    let around = Around { all: &by_id, host: host.addresses };
     let mut reached = Vec::new();
     for (at, candidate) in candidates.iter().enumerate() {
         let mut refusals = refusals.remove(&at).unwrap_or_default();
         refusals.extend(overruled(candidate, config));
         let own = memberships.remove(&at).unwrap_or_default();
-        match reach_all(candidate, &candidate.memberships(own), &known, refusals, &by_id) {
+        match reach_all(candidate, &candidate.memberships(own), &known, refusals, around) {
             Ok(places) => reached.push((candidate, places)),
             Err(refusals) => {
                 verdicts.insert(&candidate.container.id, Verdict::Refused(refusals));
@@ -138,11 +139,11 @@ fn reach_all(
     memberships: &[Membership],
     known: &BTreeMap<&ServiceName, &Service>,
     refusals: Vec<Refusal>,
-    by_id: &ById<'_>,
+    around: Around<'_>,
 ) -> Result<Places, Vec<Refusal>> {
     let (mut places, mut refusals) = (Vec::new(), refusals);
     for membership in memberships {
-        match reach_one(candidate, membership, known, by_id) {
+        match reach_one(candidate, membership, known, around) {
             Ok(found) => places.extend(found),
             Err(refusal) if refusals.contains(&refusal) => {}
             Err(refusal) => refusals.push(refusal),
@@ -155,11 +156,11 @@ fn reach_one(
     candidate: &Candidate<'_>,
     membership: &Membership,
     known: &BTreeMap<&ServiceName, &Service>,
-    by_id: &ById<'_>,
+    around: Around<'_>,
 ) -> Result<Places, Refusal> {
     let Membership { service: name, port, network, weight } = membership;
     let service = known.get(name).ok_or_else(|| Refusal::NoListen(name.clone()))?;
-    let addresses = reach::addresses(candidate.container, network.as_deref(), by_id)?;
+    let addresses = reach::addresses(candidate.container, network.as_deref(), around)?;
     let port = reach::port(candidate.container, *port, &service.listens)?;
     let endpoints = reach::endpoints(name, &service.listens, addresses, port)?;
     if let Some(HealthCheck { port: None, .. }) = service.health

@@ -1,9 +1,9 @@
 //! Where a container is reached: its network, its addresses, its port.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use super::{
-    inspected::{Addresses, Inspected, NetworkMode, State},
+    inspected::{Addresses, Inspected, NetworkKind, NetworkMode, State},
     verdict::Refusal,
 };
 use crate::model::{Endpoint, Listen, Protocol, ServiceName};
@@ -11,26 +11,49 @@ use crate::model::{Endpoint, Listen, Protocol, ServiceName};
 /// Containers by id.
 pub(super) type ById<'a> = BTreeMap<&'a str, &'a Inspected>;
 
+/// What is around a container.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Around<'a> {
+    /// All containers.
+    pub(super) all: &'a ById<'a>,
+    /// The addresses of the uplinks.
+    pub(super) host: &'a [IpAddr],
+}
+
 /// The addresses of a container in `network`, or in the only one that it is in.
 pub(super) fn addresses(
     container: &Inspected,
     network: Option<&str>,
-    all: &ById<'_>,
+    around: Around<'_>,
 ) -> Result<Addresses, Refusal> {
     match &container.mode {
         NetworkMode::None => Err(Refusal::NetworkNone),
-        NetworkMode::Host => Err(Refusal::NetworkHost),
+        NetworkMode::Host => host_addresses(around.host),
         NetworkMode::Networks => own_addresses(container, network),
         NetworkMode::Container(name) => {
-            let owner = owner(container, name, all)?;
+            let owner = owner(container, name, around.all)?;
             match owner.mode {
                 NetworkMode::None => Err(Refusal::NetworkNone),
-                NetworkMode::Host => Err(Refusal::NetworkHost),
+                NetworkMode::Host => host_addresses(around.host),
                 NetworkMode::Networks => own_addresses(owner, network),
                 NetworkMode::Container(_) => Err(Refusal::OwnerShares(owner.name.clone())),
             }
         }
     }
+}
+
+/// Who has the host's own stack is reached at the addresses of the uplinks, the first of each family.
+fn host_addresses(host: &[IpAddr]) -> Result<Addresses, Refusal> {
+    let v4 = host.iter().find_map(|address| match address {
+        IpAddr::V4(v4) => Some(*v4),
+        IpAddr::V6(_) => None,
+    });
+    let v6 = host.iter().find_map(|address| match address {
+        IpAddr::V6(v6) => Some(*v6),
+        IpAddr::V4(_) => None,
+    });
+    let addresses = Addresses { v4, v6, kind: NetworkKind::default() };
+    if addresses.is_empty() { Err(Refusal::NetworkHost) } else { Ok(addresses) }
 }
 
 fn own_addresses(container: &Inspected, network: Option<&str>) -> Result<Addresses, Refusal> {

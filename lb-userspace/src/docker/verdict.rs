@@ -63,10 +63,8 @@ pub enum Refusal {
     /// No network.
     #[error("network mode none: it cannot be reached")]
     NetworkNone,
-    /// The host's network.
-    #[error(
-        "network mode host: replies of the host's own processes cannot be translated back; connect it to a bridge"
-    )]
+    /// The host's network, where the host has no address.
+    #[error("network mode host, and no uplink has an address to reach it at")]
     NetworkHost,
     /// The container whose network it shares is not there.
     #[error("it shares the network of container {0}, which does not run")]

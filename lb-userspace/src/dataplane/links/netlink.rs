@@ -191,7 +191,7 @@ fn lladdr(message: &NeighbourMessage) -> Option<Mac> {
 fn way(message: &RouteMessage, address: IpAddr) -> Route {
     match message.header.kind {
         RouteType::Unicast => {}
-        RouteType::Local => return Route::Nowhere("an address of this host".to_owned()),
+        RouteType::Local => return Route::Host,
         other => return Route::Nowhere(format!("the route's type is {other:?}")),
     }
     let link = message.attributes.iter().find_map(outgoing);

@@ -23,6 +23,8 @@ pub struct Resolved {
     pub src_mac: [u8; 6],
     /// The end on this side of a local container's veth: its replies arrive there.
     pub veth: Option<u32>,
+    /// An address of this host: its processes' replies arrive nowhere, they leave.
+    pub of_host: bool,
     /// The kernel has not learned the neighbour or its port yet; a nudge may help.
     pub unresolved: bool,
     /// The answer in words, for people.
@@ -61,6 +63,7 @@ pub(super) struct Peer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Route {
     Out { link: u32, next_hop: IpAddr },
+    Host,
     Nowhere(String),
 }
 
@@ -78,6 +81,8 @@ pub(super) struct Exit {
 /// Why only the stack can take the packets.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Stuck {
+    #[error("an address of this host")]
+    Host,
     #[error("{0}")]
     Nowhere(String),
     #[error("the route names link {0}, which is gone")]
@@ -100,6 +105,7 @@ impl From<Stuck> for Resolved {
             dst_mac: [0; 6],
             src_mac: [0; 6],
             veth: None,
+            of_host: stuck == Stuck::Host,
             unresolved: matches!(stuck, Stuck::Neighbour(_) | Stuck::Port { .. }),
             why: format!("stack: {stuck}"),
         }
@@ -110,6 +116,7 @@ impl Tables {
     pub(super) fn exit(&self, address: IpAddr, route: &Route) -> Result<Exit, Stuck> {
         let (link, next_hop) = match route {
             Route::Out { link, next_hop } => (*link, *next_hop),
+            Route::Host => return Err(Stuck::Host),
             Route::Nowhere(why) => return Err(Stuck::Nowhere(format!("{address}: {why}"))),
         };
         let out = self.links.get(&link).ok_or(Stuck::LinkGone(link))?;
@@ -149,6 +156,7 @@ impl Tables {
             dst_mac: exit.dst_mac,
             src_mac: exit.src_mac,
             veth: local.then_some(exit.port),
+            of_host: false,
             unresolved: false,
             why: format!("{port}{place}"),
         }
@@ -205,7 +213,11 @@ mod tests {
             let stuck = tables().exit(ADDRESS, &Route::Out { link, next_hop }).unwrap_err();
             let found = Resolved::from(stuck);
             assert_eq!((found.way, found.unresolved, found.why.as_str()), (0, unresolved, why));
+            assert!(!found.of_host, "{why}");
         }
+        let host = Resolved::from(tables().exit(ADDRESS, &Route::Host).unwrap_err());
+        assert_eq!((host.way, host.why.as_str()), (way::STACK, "stack: an address of this host"));
+        assert!(host.of_host && !host.unresolved);
         let nowhere = tables().exit(ADDRESS, &Route::Nowhere("no".to_owned())).unwrap_err();
         assert_eq!(Resolved::from(nowhere).why, "stack: 198.18.10.2: no");
     }

@@ -4,7 +4,7 @@
 mod ports;
 mod rows;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use super::{
     Addresses, Binding, Discovered, DockerHealth, Host, Inspected, Leases, NetworkMode, Refusal,
@@ -95,6 +95,23 @@ fn on_host_with(
     let hold = |listen: Listen| !listen.ports.contains(22);
     let host = Host { addresses: &addresses, leases, hold: &hold };
     services_of(containers, config, docker, &host)
+}
+
+#[test]
+fn a_host_without_an_address_has_no_containers_of_its_own() {
+    let Loaded { config, docker } = loaded("");
+    let containers = made(&["a mode=host weir.enable=true weir.listen=198.18.1.1:80 weir.port=81"]);
+    let (leases, hold) = (Leases::default(), |_| true);
+    for (addresses, expected) in [
+        (&[][..], "a: refused, network mode host, and no uplink has an address to reach it at"),
+        (&["fd00:18::1"], "a: refused, it has no IPv4 address, and service a listens on no other"),
+        (&["fd00:18::1", "198.18.0.1"], "a: published"),
+    ] {
+        let addresses: Vec<IpAddr> = addresses.iter().map(|text| text.parse().unwrap()).collect();
+        let host = Host { addresses: &addresses, leases: &leases, hold: &hold };
+        let found = services_of(&containers, &config, &docker, &host);
+        assert_eq!(told(&found)[0], expected);
+    }
 }
 
 #[test]

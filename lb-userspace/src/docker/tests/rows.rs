@@ -252,8 +252,8 @@ pub(super) const ROWS: &[Row<'_>] = &[
         &["a mode=none net=none: app=web", "b mode=host net=host: app=web"],
         &[
             "a: refused, network mode none: it cannot be reached",
-            "b: refused, network mode host: replies of the host's own processes cannot be translated back; connect it to a bridge",
-            "web at 198.18.0.1:80/tcp maglev -> ",
+            "b: published",
+            "web at 198.18.0.1:80/tcp maglev -> 198.18.0.1:8080*1",
         ],
     ),
     (
@@ -276,13 +276,13 @@ pub(super) const ROWS: &[Row<'_>] = &[
             "by-name: published",
             "gone: refused, it shares the network of container 0123456789ab, which does not run",
             "host: ignored, it has no label weir.enable=true, and no service chooses it",
-            "of-host: refused, network mode host: replies of the host's own processes cannot be translated back; connect it to a bridge",
+            "of-host: published",
             "of-still: refused, it shares the network of container still, which does not run",
             "owner: ignored, it has no label weir.enable=true, and no service chooses it",
             "stale: refused, it is left in the network of an earlier start of container owner: restart it",
             "still: ignored, it has no label weir.enable=true, and no service chooses it",
             "twice: refused, it shares the network of container by-id, which shares another one's",
-            "web at 198.18.0.1:80/tcp maglev -> 198.18.144.2:8080*1 198.18.144.2:81*1",
+            "web at 198.18.0.1:80/tcp maglev -> 198.18.0.1:8080*1 198.18.144.2:8080*1 198.18.144.2:81*1",
         ],
     ),
     (
