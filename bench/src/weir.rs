@@ -32,11 +32,12 @@ pub(crate) enum Hook {
 
 impl Hook {
     /// The program on the hook, and those of the later stages.
-    pub(crate) const fn programs(self) -> [&'static str; 3] {
-        match self {
-            Self::Xdp => ["weir_xdp", "weir_xdp_track", "weir_xdp_open"],
-            Self::Tc => ["weir_tc", "weir_tc_track", "weir_tc_open"],
-        }
+    pub(crate) fn programs(self) -> impl Iterator<Item = &'static str> {
+        let (first, later): (_, &[_]) = match self {
+            Self::Xdp => ("weir_xdp", &stage::XDP),
+            Self::Tc => ("weir_tc", &stage::TC),
+        };
+        std::iter::once(first).chain(later.iter().copied())
     }
 }
 
@@ -161,7 +162,7 @@ impl Weir {
 
     /// A program for the array that a tail call takes it from.
     pub(crate) fn fd(&self, hook: Hook) -> Result<ProgramFd> {
-        let [entry, ..] = hook.programs();
+        let entry = hook.programs().next().context("no program")?;
         let program = self.ebpf.program(entry).context("no program")?;
         Ok(program.fd()?.try_clone()?)
     }
@@ -183,8 +184,7 @@ impl Weir {
 fn join(ebpf: &mut Ebpf, hook: Hook) -> Result<ProgramArray<MapData>> {
     let map = if hook == Hook::Xdp { "XDP_STAGES" } else { "TC_STAGES" };
     let mut stages = ProgramArray::try_from(ebpf.take_map(map).context("no array of stages")?)?;
-    let [_, track, open] = hook.programs();
-    for (place, name) in [(stage::TRACK, track), (stage::OPEN, open)] {
+    for (place, name) in (0..).zip(hook.programs().skip(1)) {
         let program = ebpf.program(name).context("no program")?;
         stages.set(place, program.fd()?, 0).with_context(|| format!("{map}, {name}"))?;
     }

@@ -5,6 +5,7 @@ use core::mem::size_of;
 use crate::abi::{
     backend::{Backend, BackendLoad},
     flow::{Conn, FlowKey4, FlowKey6, Origin},
+    fragment::{Fragment, FragmentKey},
     service::{
         Affinity, AffinityKey, Cursor, ListenKey, Page, PortSet, RangeKey, Service, SourceKey,
     },
@@ -71,13 +72,15 @@ pub const LISTENS_MAX: u32 = 16_384;
 pub const RANGES_MAX: u32 = 16_384;
 /// Prefixes of all source allow lists.
 pub const SOURCES_MAX: u32 = 65_536;
+/// Packets in fragments of which the first one has been seen.
+pub const FRAGMENTS_MAX: u32 = 8_192;
 /// Clients whose affinity is remembered.
 pub const AFFINITIES_MAX: u32 = 65_536;
 /// What is remembered of sockets of this host; a TCP socket has one entry, a UDP socket two.
 pub const SOCKETS_MAX: u32 = 65_536;
 
 /// All maps of the object.
-pub const MAPS: [MapSpec; 24] = [
+pub const MAPS: [MapSpec; 25] = [
     spec::<u32, Settings>("SETTINGS", Kind::Array, 1),
     spec::<u32, PortSet>("PORTS", Kind::Array, 2),
     spec::<FlowKey4, Conn>("CONNS4", Kind::LruHash, CONNS_MAX),
@@ -85,6 +88,7 @@ pub const MAPS: [MapSpec; 24] = [
     spec::<FlowKey4, Conn>("EMBRYOS4", Kind::LruHash, EMBRYOS_MAX),
     spec::<FlowKey6, Conn>("EMBRYOS6", Kind::LruHash, EMBRYOS_MAX),
     spec::<ListenKey, Origin>("ORIGINS", Kind::Hash, BACKENDS_MAX),
+    spec::<FragmentKey, Fragment>("FRAGMENTS", Kind::LruHash, FRAGMENTS_MAX),
     spec::<ListenKey, Service>("LISTEN", Kind::Hash, LISTENS_MAX),
     spec::<RangeKey, Service>("LISTEN_RANGE", Kind::LpmTrie, RANGES_MAX),
     spec::<u32, Page>("PAGES", Kind::Array, PAGES_MAX),
@@ -111,8 +115,28 @@ pub mod stage {
     pub const TRACK: u32 = 0;
     /// [`crate::pipeline::open`]
     pub const OPEN: u32 = 1;
+    /// [`crate::pipeline::unusual`]
+    pub const UNUSUAL: u32 = 2;
+    /// [`crate::pipeline::icmp`]
+    pub const ICMP: u32 = 3;
+    /// [`crate::pipeline::refuse`]
+    pub const REFUSE: u32 = 4;
+    /// [`crate::pipeline::leave::leave_icmp`], at TC only.
+    pub const LEAVE_ICMP: u32 = 5;
     /// How many there are.
-    pub const COUNT: u32 = 2;
+    pub const COUNT: u32 = 6;
+    /// The XDP programs, by place.
+    pub const XDP: [&str; 5] =
+        ["weir_xdp_track", "weir_xdp_open", "weir_xdp_unusual", "weir_xdp_icmp", "weir_xdp_refuse"];
+    /// The TC programs, by place.
+    pub const TC: [&str; 6] = [
+        "weir_tc_track",
+        "weir_tc_open",
+        "weir_tc_unusual",
+        "weir_tc_icmp",
+        "weir_tc_refuse",
+        "weir_tc_leave_icmp",
+    ];
 }
 
 /// The map that only test runs write.

@@ -32,26 +32,28 @@ pub struct Headers {
     pub tcp_flags: u8,
     /// It carries data; every datagram counts as if it did.
     pub payload: bool,
+    /// A fragment behind the first one: its ports are those of the first, and not in the packet.
+    pub later: bool,
+    /// Always 0.
+    pub zero: u8,
 }
 
 impl Headers {
-    /// More than any offset of an IP header: Ethernet and two tags are 22 bytes.
-    const L3_MASK: usize = 0x1f;
     /// Hop-by-hop, routing and destination options may each be 2 KiB long.
-    const L4_MASK: usize = 0x3fff;
+    const MASK: usize = 0x3fff;
 
     /// Offset of the IP header. The mask tells the verifier its bound.
     #[inline]
     #[must_use]
     pub fn network(&self) -> usize {
-        usize::from(self.l3) & Self::L3_MASK
+        usize::from(self.l3) & Self::MASK
     }
 
     /// Offset of the transport header.
     #[inline]
     #[must_use]
     pub fn transport(&self) -> usize {
-        usize::from(self.l4) & Self::L4_MASK
+        usize::from(self.l4) & Self::MASK
     }
 }
 
@@ -96,6 +98,8 @@ pub trait Packet {
     fn ingress(&self) -> u32;
     /// Whether it carries a VLAN tag outside its bytes.
     fn tagged_outside(&self) -> bool;
+    /// Makes the first `length` bytes readable, where they are not.
+    fn reach(&mut self, length: usize);
     /// Brings the transport checksum up to date; `None` if that fails. No header is looked at
     /// after that: the kernel may move the frame.
     fn update_checksum(&mut self, headers: &Headers, delta: Delta) -> Option<()>;
@@ -129,8 +133,10 @@ pub fn write_ipv6(ip: &mut Ipv6Hdr, rewrite: &Rewrite) -> u64 {
     addresses
 }
 
+/// What replacing an IPv6 address adds to a sum.
 #[inline]
-fn difference_v6(old: [u32; 4], new: [u32; 4]) -> u64 {
+#[must_use]
+pub fn difference_v6(old: [u32; 4], new: [u32; 4]) -> u64 {
     let [oa, ob, oc, od] = old;
     let [na, nb, nc, nd] = new;
     checksum::difference(oa, na)
@@ -155,20 +161,31 @@ pub fn write_ports(ports: &mut UdpHdr, rewrite: &Rewrite) -> u64 {
     delta
 }
 
-/// Writes all of a rewrite but the checksum of the transport header.
+/// Writes what a rewrite says of the link and the network layer; returns what the addresses add to
+/// the pseudo header's sum.
 #[cfg_attr(target_arch = "bpf", inline(always))]
-pub fn write_headers<P: Packet>(packet: &mut P, rewrite: &Rewrite) -> Option<Delta> {
+pub fn write_network<P: Packet>(packet: &mut P, rewrite: &Rewrite) -> Option<u64> {
     let headers = &rewrite.headers;
     if rewrite.with_macs {
         packet.header_mut::<Ethernet>(0)?.set_macs(rewrite.macs);
     }
-    let addresses = if headers.v6 {
+    Some(if headers.v6 {
         write_ipv6(packet.header_mut::<Ipv6Hdr>(headers.network())?, rewrite)
     } else {
         write_ipv4(packet.header_mut::<Ipv4Hdr>(headers.network())?, rewrite)
-    };
+    })
+}
+
+/// Performs a rewrite. Fragments behind the first one have no ports, and the checksum is in the first.
+#[cfg_attr(target_arch = "bpf", inline(always))]
+pub fn write_headers<P: Packet>(packet: &mut P, rewrite: &Rewrite) -> Option<()> {
+    let headers = &rewrite.headers;
+    let addresses = write_network(packet, rewrite)?;
+    if headers.later {
+        return Some(());
+    }
     let ports = write_ports(packet.header_mut::<UdpHdr>(headers.transport())?, rewrite);
-    Some(Delta { addresses, ports })
+    packet.update_checksum(headers, Delta { addresses, ports })
 }
 
 /// Writes the transport checksum in the packet itself: for frames whose checksum is complete.
@@ -220,6 +237,8 @@ impl Packet for SlicePacket<'_> {
     fn tagged_outside(&self) -> bool {
         false
     }
+
+    fn reach(&mut self, _length: usize) {}
 
     fn update_checksum(&mut self, headers: &Headers, delta: Delta) -> Option<()> {
         write_checksum(self, headers, delta)

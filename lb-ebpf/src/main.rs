@@ -25,7 +25,7 @@ pub fn weir_xdp(context: XdpContext) -> u32 {
     xdp::enter(&context)
 }
 
-/// Beginnings and ends of flows, and what looks unusual.
+/// Beginnings and ends of flows.
 #[xdp]
 pub fn weir_xdp_track(context: XdpContext) -> u32 {
     xdp::track(&context)
@@ -37,13 +37,31 @@ pub fn weir_xdp_open(context: XdpContext) -> u32 {
     xdp::open(&context)
 }
 
+/// Packets of unusual shape.
+#[xdp]
+pub fn weir_xdp_unusual(context: XdpContext) -> u32 {
+    xdp::unusual(&context)
+}
+
+/// Errors about packets of flows.
+#[xdp]
+pub fn weir_xdp_icmp(context: XdpContext) -> u32 {
+    xdp::icmp(&context)
+}
+
+/// Resets for who is served by nobody.
+#[xdp]
+pub fn weir_xdp_refuse(context: XdpContext) -> u32 {
+    xdp::refuse(&context)
+}
+
 /// The balancer on a TC hook: the path of every packet.
 #[classifier]
 pub fn weir_tc(context: TcContext) -> i32 {
     tc::enter(&context)
 }
 
-/// Beginnings and ends of flows, and what looks unusual.
+/// Beginnings and ends of flows.
 #[classifier]
 pub fn weir_tc_track(context: TcContext) -> i32 {
     tc::track(&context)
@@ -55,10 +73,34 @@ pub fn weir_tc_open(context: TcContext) -> i32 {
     tc::open(&context)
 }
 
+/// Packets of unusual shape.
+#[classifier]
+pub fn weir_tc_unusual(context: TcContext) -> i32 {
+    tc::unusual(&context)
+}
+
+/// Errors about packets of flows.
+#[classifier]
+pub fn weir_tc_icmp(context: TcContext) -> i32 {
+    tc::icmp(&context)
+}
+
+/// Resets for who is served by nobody.
+#[classifier]
+pub fn weir_tc_refuse(context: TcContext) -> i32 {
+    tc::refuse(&context)
+}
+
 /// What leaves by an interface on which clients are: replies of this host's own processes.
 #[classifier]
 pub fn weir_tc_leave(context: TcContext) -> i32 {
     tc::leave(&context)
+}
+
+/// ICMP that leaves there.
+#[classifier]
+pub fn weir_tc_leave_icmp(context: TcContext) -> i32 {
+    tc::leave_icmp(&context)
 }
 
 /// A process of this host connects a socket.

@@ -8,6 +8,7 @@ use lb_common::{
     abi::{
         backend::{Backend, BackendLoad},
         flow::{Conn, FlowKey4, FlowKey6, Origin},
+        fragment::{Fragment, FragmentKey},
         service::{
             Affinity, AffinityKey, Cursor, ListenKey, Page, PortSet, RangeKey, Service, SourceKey,
         },
@@ -18,8 +19,8 @@ use lb_common::{
         trace::Trace,
     },
     maps::{
-        AFFINITIES_MAX, BACKENDS_MAX, CONNS_MAX, EMBRYOS_MAX, LISTENS_MAX, PAGES_MAX, RANGES_MAX,
-        SERVICES_MAX, SOCKETS_MAX, SOURCES_MAX, stage,
+        AFFINITIES_MAX, BACKENDS_MAX, CONNS_MAX, EMBRYOS_MAX, FRAGMENTS_MAX, LISTENS_MAX,
+        PAGES_MAX, RANGES_MAX, SERVICES_MAX, SOCKETS_MAX, SOURCES_MAX, stage,
     },
     pipeline::{verdict::Reason, workspace::Workspace},
 };
@@ -43,6 +44,9 @@ pub static EMBRYOS4: LruHashMap<FlowKey4, Conn> = LruHashMap::with_max_entries(E
 pub static EMBRYOS6: LruHashMap<FlowKey6, Conn> = LruHashMap::with_max_entries(EMBRYOS_MAX, 0);
 #[map]
 pub static ORIGINS: HashMap<ListenKey, Origin> = HashMap::with_max_entries(BACKENDS_MAX, 0);
+#[map]
+pub static FRAGMENTS: LruHashMap<FragmentKey, Fragment> =
+    LruHashMap::with_max_entries(FRAGMENTS_MAX, 0);
 #[map]
 pub static LISTEN: HashMap<ListenKey, Service> = HashMap::with_max_entries(LISTENS_MAX, 0);
 #[map]

@@ -14,6 +14,7 @@ use lb_common::{
     abi::{
         backend::Backend,
         flow::{Conn, FlowKey4, FlowKey6, Origin, SharedConn},
+        fragment::{Fragment, FragmentKey},
         service::{
             Affinity, AffinityKey, ListenKey, PAGE_SLOTS, PORT_WORDS, RangeKey, Service, SourceKey,
         },
@@ -34,9 +35,9 @@ use lb_common::{
 use crate::{
     context::{opaque, opaque_memory},
     maps::{
-        AFFINITY, BACKEND_STATS, BACKENDS, CONNS4, CONNS6, CURSORS, EMBRYOS4, EMBRYOS6, HEARTBEAT,
-        LISTEN, LISTEN_RANGE, ORIGINS, PAGES, PORTS, REASONS, SCRATCH, SERVICE_STATS, SETTINGS,
-        SOURCES, TRACE, trace_on,
+        AFFINITY, BACKEND_STATS, BACKENDS, CONNS4, CONNS6, CURSORS, EMBRYOS4, EMBRYOS6, FRAGMENTS,
+        HEARTBEAT, LISTEN, LISTEN_RANGE, ORIGINS, PAGES, PORTS, REASONS, SCRATCH, SERVICE_STATS,
+        SETTINGS, SOURCES, TRACE, trace_on,
     },
     signals,
 };
@@ -175,7 +176,7 @@ impl Tables for KernelTables {
         find(stage == Stage::Embryo, key)
     }
 
-    #[inline]
+    #[inline(always)]
     fn with_workspace<R>(&self, f: impl FnOnce(&mut Workspace) -> R) -> Option<R> {
         let scratch = SCRATCH.get_ptr_mut(0)?;
         // SAFETY: the element is this CPU's own, and nothing else refers to it. It is zero at
@@ -207,6 +208,18 @@ impl Tables for KernelTables {
     #[inline]
     fn add_origin(&self, backend: &ListenKey, origin: &Origin) -> bool {
         ORIGINS.insert(backend, origin, u64::from(BPF_NOEXIST)).is_ok()
+    }
+
+    #[inline]
+    fn fragment(&self, key: &FragmentKey) -> Option<Fragment> {
+        // SAFETY: elements of this map are replaced, never written in place.
+        unsafe { FRAGMENTS.get(key) }.copied()
+    }
+
+    #[inline]
+    fn add_fragment(&self, key: &FragmentKey, fragment: &Fragment) {
+        // Without room the later fragments are left to the stack.
+        let _ = FRAGMENTS.insert(key, fragment, 0);
     }
 
     #[inline]

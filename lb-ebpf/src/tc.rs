@@ -14,7 +14,7 @@ use lb_common::{
     maps::stage,
     packet::{Delta, Headers, Packet},
     pipeline::{
-        enter, leave, lost, open, track,
+        enter, icmp, leave, lost, open, refuse, track, unusual,
         verdict::{Action, Verdict},
     },
     wire::{Tcp, UdpHdr, Wire, protocol},
@@ -58,12 +58,52 @@ pub fn open(context: &TcContext) -> i32 {
     act(context, &packet, &verdict)
 }
 
-/// What leaves: it goes on, or the host's stack is told that it was lost.
+/// The stage of packets of unusual shape.
+#[inline]
+pub fn unusual(context: &TcContext) -> i32 {
+    let mut packet = TcPacket::new(context);
+    let verdict = unusual::unusual(&mut packet, &KernelTables, jiffies() as u32);
+    act(context, &packet, &verdict)
+}
+
+/// The stage of ICMP.
+#[inline]
+pub fn icmp(context: &TcContext) -> i32 {
+    let mut packet = TcPacket::new(context);
+    let verdict = icmp::icmp(&mut packet, &KernelTables, jiffies() as u32);
+    act(context, &packet, &verdict)
+}
+
+/// The stage of refusals.
+#[inline]
+pub fn refuse(context: &TcContext) -> i32 {
+    let mut packet = TcPacket::new(context);
+    let verdict = refuse::refuse(&mut packet, &KernelTables);
+    act(context, &packet, &verdict)
+}
+
+/// What leaves.
 #[inline]
 pub fn leave(context: &TcContext) -> i32 {
     let mut packet = TcPacket::new(context);
-    match leave::leave(&mut packet, &KernelTables, jiffies() as u32).action {
+    let verdict = leave::leave(&mut packet, &KernelTables, jiffies() as u32);
+    act_leaving(context, &packet, &verdict)
+}
+
+/// ICMP that leaves.
+#[inline]
+pub fn leave_icmp(context: &TcContext) -> i32 {
+    let mut packet = TcPacket::new(context);
+    let verdict = leave::leave_icmp(&mut packet, &KernelTables, jiffies() as u32);
+    act_leaving(context, &packet, &verdict)
+}
+
+/// What leaves goes on, unless it was spoilt.
+#[inline(always)]
+fn act_leaving(context: &TcContext, packet: &TcPacket, verdict: &Verdict) -> i32 {
+    match verdict.action {
         Action::Drop => TC_ACT_SHOT,
+        Action::Icmp => go_on(context, packet, stage::LEAVE_ICMP),
         _ => NEXT,
     }
 }
@@ -79,6 +119,8 @@ fn act(context: &TcContext, packet: &TcPacket, verdict: &Verdict) -> i32 {
         Action::RedirectPeer => packet.redirect_peer(verdict.ifindex),
         Action::Track => go_on(context, packet, stage::TRACK),
         Action::Open => go_on(context, packet, stage::OPEN),
+        // One call for all that is rare: a place that is not constant takes longer, and less code.
+        rare => go_on(context, packet, opaque(rare.stage() as usize) as u32),
     }
 }
 
@@ -189,6 +231,11 @@ impl Packet for TcPacket {
     #[inline]
     fn tagged_outside(&self) -> bool {
         context_field!(__sk_buff, self.skb, vlan_present) != 0
+    }
+
+    #[inline]
+    fn reach(&mut self, length: usize) {
+        self.pull(length as u32);
     }
 
     /// The kernel updates it: it knows whether it is complete.

@@ -14,7 +14,7 @@ use lb_common::{
     maps::stage,
     packet::{Delta, Headers, Packet, write_checksum},
     pipeline::{
-        enter, lost, open, track,
+        enter, icmp, lost, open, refuse, track, unusual,
         verdict::{Action, Verdict},
     },
     wire::Wire,
@@ -51,6 +51,30 @@ pub fn open(context: &XdpContext) -> u32 {
     act(context, &packet, &verdict)
 }
 
+/// The stage of packets of unusual shape.
+#[inline]
+pub fn unusual(context: &XdpContext) -> u32 {
+    let mut packet = XdpPacket { context: context.ctx };
+    let verdict = unusual::unusual(&mut packet, &KernelTables, jiffies() as u32);
+    act(context, &packet, &verdict)
+}
+
+/// The stage of ICMP.
+#[inline]
+pub fn icmp(context: &XdpContext) -> u32 {
+    let mut packet = XdpPacket { context: context.ctx };
+    let verdict = icmp::icmp(&mut packet, &KernelTables, jiffies() as u32);
+    act(context, &packet, &verdict)
+}
+
+/// The stage of refusals.
+#[inline]
+pub fn refuse(context: &XdpContext) -> u32 {
+    let mut packet = XdpPacket { context: context.ctx };
+    let verdict = refuse::refuse(&mut packet, &KernelTables);
+    act(context, &packet, &verdict)
+}
+
 /// A verdict as an XDP action.
 #[inline(always)]
 fn act(context: &XdpContext, packet: &XdpPacket, verdict: &Verdict) -> u32 {
@@ -64,6 +88,8 @@ fn act(context: &XdpContext, packet: &XdpPacket, verdict: &Verdict) -> u32 {
         },
         Action::Track => go_on(context, packet, stage::TRACK),
         Action::Open => go_on(context, packet, stage::OPEN),
+        // One call for all that is rare: a place that is not constant takes longer, and less code.
+        rare => go_on(context, packet, opaque(rare.stage() as usize) as u32),
     }
 }
 
@@ -121,6 +147,9 @@ impl Packet for XdpPacket {
     fn tagged_outside(&self) -> bool {
         false
     }
+
+    #[inline]
+    fn reach(&mut self, _length: usize) {}
 
     #[inline(always)]
     fn update_checksum(&mut self, headers: &Headers, delta: Delta) -> Option<()> {

@@ -14,6 +14,7 @@
 mod netns {
     mod bodies;
     mod capacities;
+    mod corners;
     mod crowd;
     mod failures;
     mod flows;

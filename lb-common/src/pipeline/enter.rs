@@ -37,10 +37,10 @@ pub fn enter<P: Packet, T: Tables>(packet: &mut P, tables: &T, now: u32) -> Verd
 #[inline]
 fn by_family<P: Packet, T: Tables>(packet: &mut P, tables: &T, now: u32) -> Verdict {
     // Nothing shorter has ports.
-    let Some(frame) = packet.header::<PlainV4>(0) else { return TRACK };
+    let Some(frame) = packet.header::<PlainV4>(0) else { return UNUSUAL };
     let ether_type = u16::from_be(field!(load16(&frame.ethernet), Ethernet, ether_type));
     if is_vlan(ether_type) || packet.tagged_outside() {
-        return TRACK;
+        return UNUSUAL;
     }
     match ether_type {
         ETHERTYPE_IPV4 => plain::<PlainV4, P, T>(packet, tables, now),
@@ -49,45 +49,50 @@ fn by_family<P: Packet, T: Tables>(packet: &mut P, tables: &T, now: u32) -> Verd
     }
 }
 
-const TRACK: Verdict = Verdict::goes_on(Action::Track);
+const UNUSUAL: Verdict = Verdict::goes_on(Action::Unusual);
+
+/// Hands a packet of plain shape over to another stage.
+#[inline]
+fn goes_on<T: Tables>(tables: &T, headers: Headers, stage: Action) -> Verdict {
+    tables.hand_over(headers);
+    Verdict::goes_on(stage)
+}
 
 /// A packet of the plainest shape. Every early end is a return: a decision exists only where
 /// there is one, or the compiler would fill it with zeros on the way of every packet.
 #[inline]
 fn plain<F: Plain, P: Packet, T: Tables>(packet: &mut P, tables: &T, now: u32) -> Verdict {
-    let Some(frame) = packet.header::<F>(0) else { return TRACK };
-    let Some(headers) = frame.headers(packet) else { return TRACK };
+    let Some(frame) = packet.header::<F>(0) else { return UNUSUAL };
+    let Some(headers) = frame.headers(packet) else { return UNUSUAL };
     if !tables.port_in_use(headers.protocol, headers.source_port, headers.destination_port) {
         return Verdict::ended(Reason::NotService);
     }
     let key = frame.key(&headers);
-    let Some(settings) = tables.settings() else { return TRACK };
+    let track = || goes_on(tables, headers, Action::Track);
+    let Some(settings) = tables.settings() else { return track() };
     let Some(entry) = tables.established(&key) else {
-        if !opens(headers.protocol, headers.tcp_flags) {
-            return TRACK;
-        }
-        tables.hand_over(headers);
-        return Verdict::goes_on(Action::Open);
+        let opens = opens(headers.protocol, headers.tcp_flags);
+        return goes_on(tables, headers, if opens { Action::Open } else { Action::Track });
     };
     let idle = idle(now, entry.last_seen);
     if !is_plain(&headers, &entry, settings, idle) {
-        return TRACK;
+        return track();
     }
     let (flow, ingress) = (key.widen(), packet.ingress());
     let decision = if entry.kind == conn_kind::REPLY {
         reply::back(ingress, &headers, &flow, &entry, (entry.address, entry.port))
     } else {
-        let Some(backend) = tables.backend(entry.backend) else { return TRACK };
+        let Some(backend) = tables.backend(entry.backend) else { return track() };
         // Replies take the way that the client's packets come.
         let macs = frame.ethernet().macs().swapped();
         let same_client = ingress == entry.client_ifindex && macs == entry.client_macs();
         if !forward::keeps(backend, &entry) || !same_client {
-            return TRACK;
+            return track();
         }
         forward::towards(ingress, &headers, flow.source().0, &entry, backend)
     };
     touch(&entry, now, idle);
-    let Some(frame) = packet.header_mut::<F>(0) else { return TRACK };
+    let Some(frame) = packet.header_mut::<F>(0) else { return track() };
     let delta = frame.rewrite(&decision.rewrite(&headers));
     match packet.update_checksum(&headers, delta) {
         Some(()) => decision.verdict,

@@ -46,7 +46,7 @@ impl FamilyKey for FlowKey6 {
 /// A 5-tuple of either family. That an address looks IPv4-mapped does not make its flow one of
 /// IPv4: the family is the packet's.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FlowKey {
     wide: FlowKey6,
     v6: bool,
@@ -84,6 +84,19 @@ impl FlowKey {
             self.wide.destination = Address::from_v4_word(field!(load32(ip), Ipv4Hdr, dst_addr));
         }
         Some(())
+    }
+
+    /// Becomes the same flow in the other direction.
+    #[inline]
+    pub const fn turn(&mut self) {
+        let FlowKey6 { source, destination, source_port, destination_port, protocol } = self.wide;
+        self.wide = FlowKey6 {
+            source: destination,
+            destination: source,
+            source_port: destination_port,
+            destination_port: source_port,
+            protocol,
+        };
     }
 
     /// Whether it is of IPv6.

@@ -45,6 +45,7 @@ pub fn towards(
         verdict: Verdict {
             reason: Reason::Forwarded,
             action,
+            zero: 0,
             ifindex,
             service: entry.service,
             backend: entry.backend,

@@ -4,9 +4,10 @@
 use super::{
     Flow,
     conntrack::{self, Found},
-    parse, reply,
+    icmp, reply,
     rewrite::perform,
     track::turn,
+    unusual,
     verdict::{Action, Reason, Verdict},
     workspace::Workspace,
 };
@@ -20,7 +21,11 @@ use crate::{
 /// else leaves is none of ours, and is not counted: it was where it came in.
 #[inline]
 pub fn leave<P: Packet, T: Tables>(packet: &mut P, tables: &T, now: u32) -> Verdict {
-    let Ok(headers) = parse::parse(packet) else { return OTHER };
+    let headers = match unusual::headers(packet, tables, now) {
+        Ok(headers) => headers,
+        Err(Reason::Icmp) => return Verdict::goes_on(Action::Icmp),
+        Err(_) => return OTHER,
+    };
     tables.hand_over(headers);
     let headers = tables.handed_over();
     let verdict = tables.with_workspace(|work| {
@@ -28,6 +33,19 @@ pub fn leave<P: Packet, T: Tables>(packet: &mut P, tables: &T, now: u32) -> Verd
         Some(perform(packet, &headers, &work.decision))
     });
     let Some(verdict) = verdict.flatten() else { return OTHER };
+    tables.count(&verdict, packet.length());
+    verdict
+}
+
+/// Translates errors of the host itself about packets that it got by a VIP: a program of its own, as
+/// [`icmp`](super::icmp::icmp) is.
+#[inline]
+pub fn leave_icmp<P: Packet, T: Tables>(packet: &mut P, tables: &T, now: u32) -> Verdict {
+    let verdict = icmp::translate::<true, P, T>(packet, tables, now);
+    if verdict.reason != Reason::IcmpError {
+        return OTHER;
+    }
+    let verdict = Verdict { action: Action::Pass, ..verdict };
     tables.count(&verdict, packet.length());
     verdict
 }

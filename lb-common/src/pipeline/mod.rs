@@ -1,13 +1,16 @@
-//! The balancer, in three stages, each a program of its own in the kernel:
+//! The balancer, in stages, each a program of its own in the kernel:
 //!
 //! * [`enter`]: every packet. What belongs to an established flow is rewritten and sent on here;
 //!   what is not ours leaves here.
-//! * [`track`]: packets that begin or end a flow, or that look unusual.
+//! * [`unusual`]: packets of another shape than most: tags, options, fragments.
+//! * [`track`]: packets that begin or end a flow.
 //! * [`open`]: the first packet of a flow, for which a backend is chosen.
+//! * [`icmp`]: errors about packets of flows.
+//! * [`refuse`]: a reset for who is served by nobody.
 //!
 //! So the path that nearly all packets take stays small, and a stage can be replaced while packets
 //! flow. Beside the packet a stage hands over at most where the packet's headers lie.
-//! In reading order: plain, enter, parse, conntrack, track, choose (lookup, select), open, rewrite.
+//! In reading order: plain, enter, parse, unusual, conntrack, track, choose (lookup, select), open, rewrite.
 //!
 //! Beside them are [`leave`], for replies of this host's own processes, and [`socket`], for their calls, which
 //! choose in the same way.
@@ -17,17 +20,20 @@ pub mod conntrack;
 pub mod enter;
 pub mod flow_key;
 pub mod forward;
+pub mod icmp;
 pub mod leave;
 pub mod lookup;
 pub mod open;
 pub mod parse;
 pub mod plain;
+pub mod refuse;
 pub mod reply;
 pub mod requests;
 pub mod rewrite;
 pub mod select;
 pub mod socket;
 pub mod track;
+pub mod unusual;
 pub mod verdict;
 pub mod workspace;
 
@@ -53,6 +59,9 @@ pub fn process<P: Packet, T: Tables>(packet: &mut P, tables: &T, now: u32) -> Ve
         verdict = match verdict.action {
             Action::Track => track::track(packet, tables, now),
             Action::Open => open::open(packet, tables, now),
+            Action::Unusual => unusual::unusual(packet, tables, now),
+            Action::Icmp => icmp::icmp(packet, tables, now),
+            Action::Refuse => refuse::refuse(packet, tables),
             Action::Pass
             | Action::Drop
             | Action::Transmit

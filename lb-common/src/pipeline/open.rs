@@ -23,7 +23,10 @@ pub fn open<P: Packet, T: Tables>(packet: &mut P, tables: &T, now: u32) -> Verdi
     let headers = tables.handed_over();
     let done = tables.with_workspace(|work| match decide(packet, tables, &headers, now, work) {
         Ok(()) => perform(packet, &headers, &work.decision),
-        Err(verdict) => verdict,
+        Err(verdict) => {
+            work.decision.verdict = verdict;
+            verdict
+        }
     });
     let verdict = done.unwrap_or(Verdict::ended(Reason::TableFault));
     if verdict.is_final() {
@@ -51,7 +54,7 @@ fn decide<P: Packet, T: Tables>(
     let choice = choose(tables, &flow);
     let (service, id) = (choice.service, choice.backend);
     if id == NOBODY {
-        return Err(Verdict::about(choice.why_not(), service, NOBODY));
+        return Err(Verdict::about(choice.why_not(), service, NOBODY).answered());
     }
     let about = |reason| Verdict::about(reason, service, id);
     if headers.hop_limit <= 1 {

@@ -4,8 +4,8 @@ use super::verdict::Reason;
 use crate::{
     packet::{Headers, Packet},
     wire::{
-        ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet, Extension, Ipv4Hdr, Ipv6Extension, Ipv6Hdr, Tcp,
-        UdpHdr, VlanTag, field, is_vlan, protocol,
+        ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet, Extension, Ipv4Hdr, Ipv6Extension, Ipv6Fragment,
+        Ipv6Hdr, Tcp, UdpHdr, VlanTag, field, is_vlan, protocol,
     },
 };
 
@@ -20,9 +20,9 @@ const IPV6_LEN: usize = size_of::<Ipv6Hdr>();
 /// More fragments follow, or this is not the first: RFC 791, flags and fragment offset.
 pub(super) const FRAGMENT_MASK: u16 = 0x3fff;
 
-/// Finds TCP or UDP over IPv4 or IPv6.
+/// Finds IPv4 or IPv6, and what it carries. Fragments are errors unless they are wanted.
 #[cfg_attr(target_arch = "bpf", inline(always))]
-pub fn parse<P: Packet>(packet: &P) -> Result<Headers, Reason> {
+pub(super) fn network<const FRAGMENTS: bool, P: Packet>(packet: &P) -> Result<Network, Reason> {
     let ethernet = packet.header::<Ethernet>(0).ok_or(Reason::Malformed)?;
     let mut ether_type = u16::from_be(field!(load16(ethernet), Ethernet, ether_type));
     let mut l3 = Ethernet::LEN;
@@ -36,35 +36,76 @@ pub fn parse<P: Packet>(packet: &P) -> Result<Headers, Reason> {
         l3 += VlanTag::LEN;
         tagged = true;
     }
-    let (at, number, payload) = match ether_type {
-        ETHERTYPE_IPV4 => ipv4(packet, l3, tagged)?,
-        ETHERTYPE_IPV6 => ipv6(packet, l3, tagged)?,
-        other if is_vlan(other) => return Err(Reason::TooManyHeaders),
-        _ => return Err(Reason::NotIp),
-    };
-    transport(packet, at, number, payload)
+    match ether_type {
+        ETHERTYPE_IPV4 => ipv4::<FRAGMENTS, P>(packet, l3, tagged),
+        ETHERTYPE_IPV6 => ipv6::<FRAGMENTS, P>(packet, l3, tagged),
+        other if is_vlan(other) => Err(Reason::TooManyHeaders),
+        _ => Err(Reason::NotIp),
+    }
 }
 
-/// What is known before the transport header, its protocol, and the bytes from there on.
-type Network = (At, u8, usize);
+/// What the network layer says of a packet.
+#[derive(Clone, Copy)]
+pub(super) struct Network {
+    pub(super) at: At,
+    /// The protocol of the transport header.
+    pub(super) number: u8,
+    /// Bytes from the transport header on.
+    pub(super) payload: usize,
+    pub(super) piece: Piece,
+}
+
+/// Which part of a packet a fragment is.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Piece {
+    /// Offset in units of 8 bytes, times 8; the lowest bit: more follow. 0: the whole packet, also
+    /// with a fragment header (an atomic fragment, RFC 6946).
+    pub(super) place: u16,
+    /// The fragments of a packet have the same.
+    pub(super) identification: u32,
+}
+
+impl Piece {
+    /// Bits of `place` that are the offset.
+    const OFFSET: u16 = 0xfff8;
+
+    /// Whether the transport header is in an earlier one.
+    pub(super) const fn is_later(self) -> bool {
+        self.place & Self::OFFSET != 0
+    }
+}
 
 #[cfg_attr(target_arch = "bpf", inline(always))]
-fn ipv4<P: Packet>(packet: &P, l3: usize, tagged: bool) -> Result<Network, Reason> {
+pub(super) fn ipv4<const FRAGMENTS: bool, P: Packet>(
+    packet: &P,
+    l3: usize,
+    tagged: bool,
+) -> Result<Network, Reason> {
     let ip = packet.header::<Ipv4Hdr>(l3).ok_or(Reason::Malformed)?;
     let header_len = usize::from(ip.vihl & 0x0f) * 4;
     let total_len = usize::from(u16::from_be(field!(load16(ip), Ipv4Hdr, tot_len)));
     if ip.vihl >> 4 != 4 || header_len < IPV4_LEN || total_len < header_len {
         return Err(Reason::Malformed);
     }
-    if u16::from_be(field!(load16(ip), Ipv4Hdr, frags)) & FRAGMENT_MASK != 0 {
-        return Err(Reason::Fragment);
+    let fragment = u16::from_be(field!(load16(ip), Ipv4Hdr, frags)) & FRAGMENT_MASK;
+    let mut piece = Piece::default();
+    if fragment != 0 {
+        if !FRAGMENTS {
+            return Err(Reason::Fragment);
+        }
+        piece.place = fragment.rotate_left(3);
+        piece.identification = u32::from(field!(load16(ip), Ipv4Hdr, id));
     }
     let at = At { l3, l4: l3 + header_len, v6: false, tagged, hop_limit: ip.ttl };
-    Ok((at, ip.proto, total_len - header_len))
+    Ok(Network { at, number: ip.proto, payload: total_len - header_len, piece })
 }
 
 #[cfg_attr(target_arch = "bpf", inline(always))]
-fn ipv6<P: Packet>(packet: &P, l3: usize, tagged: bool) -> Result<Network, Reason> {
+pub(super) fn ipv6<const FRAGMENTS: bool, P: Packet>(
+    packet: &P,
+    l3: usize,
+    tagged: bool,
+) -> Result<Network, Reason> {
     let ip = packet.header::<Ipv6Hdr>(l3).ok_or(Reason::Malformed)?;
     let [version, ..] = ip.vcf;
     if version >> 4 != 6 {
@@ -74,9 +115,20 @@ fn ipv6<P: Packet>(packet: &P, l3: usize, tagged: bool) -> Result<Network, Reaso
     let mut next_header = ip.next_hdr;
     let hop_limit = ip.hop_limit;
     let mut l4 = l3 + IPV6_LEN;
+    let mut piece = Piece::default();
     for _ in 0..EXTENSIONS_MAX {
         match Extension::of(next_header) {
             Extension::End => break,
+            // What follows in a later fragment is no header.
+            Extension::Skip | Extension::Fragment if FRAGMENTS && piece.is_later() => break,
+            Extension::Fragment if FRAGMENTS => {
+                let header = packet.header::<Ipv6Fragment>(l4).ok_or(Reason::Malformed)?;
+                piece.place = u16::from_be(field!(load16(header), Ipv6Fragment, place)) & !0b110;
+                piece.identification = field!(load32(header), Ipv6Fragment, identification);
+                payload = payload.checked_sub(Ipv6Fragment::LEN).ok_or(Reason::Malformed)?;
+                next_header = header.next_header;
+                l4 += Ipv6Fragment::LEN;
+            }
             Extension::Fragment => return Err(Reason::Fragment),
             Extension::Skip => {
                 let extension = packet.header::<Ipv6Extension>(l4).ok_or(Reason::Malformed)?;
@@ -87,10 +139,13 @@ fn ipv6<P: Packet>(packet: &P, l3: usize, tagged: bool) -> Result<Network, Reaso
             }
         }
     }
+    let at = At { l3, l4, v6: true, tagged, hop_limit };
+    let network = Network { at, number: next_header, payload, piece };
     match Extension::of(next_header) {
+        Extension::End => Ok(network),
+        Extension::Skip | Extension::Fragment if piece.is_later() => Ok(network),
         Extension::Skip => Err(Reason::TooManyHeaders),
         Extension::Fragment => Err(Reason::Fragment),
-        Extension::End => Ok((At { l3, l4, v6: true, tagged, hop_limit }, next_header, payload)),
     }
 }
 
@@ -102,6 +157,15 @@ pub(super) struct At {
     pub(super) v6: bool,
     pub(super) tagged: bool,
     pub(super) hop_limit: u8,
+}
+
+impl At {
+    /// The headers of a packet of which nothing else is known.
+    #[cfg_attr(target_arch = "bpf", inline(always))]
+    pub(super) fn headers(self) -> Headers {
+        let Self { l3, l4, v6, tagged, hop_limit } = self;
+        Headers { l3: l3 as u16, l4: l4 as u16, v6, tagged, hop_limit, ..Headers::default() }
+    }
 }
 
 /// The transport header, with `payload` bytes from it to the end of the packet.
@@ -133,15 +197,11 @@ pub(super) fn transport<P: Packet>(
         _ => return Err(Reason::NotTransport),
     };
     Ok(Headers {
-        l3: at.l3 as u16,
-        l4: at.l4 as u16,
-        v6: at.v6,
-        tagged: at.tagged,
         protocol: number,
-        hop_limit: at.hop_limit,
         tcp_flags,
         payload: data,
         source_port,
         destination_port,
+        ..at.headers()
     })
 }

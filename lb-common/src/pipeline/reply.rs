@@ -36,6 +36,7 @@ pub fn back(
         verdict: Verdict {
             reason: Reason::Replied,
             action,
+            zero: 0,
             ifindex,
             service: entry.service,
             backend: entry.backend,

@@ -56,8 +56,7 @@ pub fn perform<P: Packet>(packet: &mut P, headers: &Headers, decision: &Decision
         let Verdict { service, backend, .. } = decision.verdict;
         return Verdict::about(Reason::HopLimit, service, backend);
     }
-    let written = write_headers(packet, &decision.rewrite(headers));
-    match written.and_then(|delta| packet.update_checksum(headers, delta)) {
+    match write_headers(packet, &decision.rewrite(headers)) {
         Some(()) => decision.verdict,
         None => decision.failed(),
     }

@@ -1,11 +1,11 @@
-//! The second stage: packets that change the state of their flow, of flows that are not
-//! established, and all that look unusual.
+//! The stage of packets that change the state of their flow, of flows that are not established, and of
+//! all that looked unusual.
 
 use super::{
     Flow, conntrack,
     conntrack::{Done, Found},
     flow_key::hairpin,
-    forward, parse, reply, requests,
+    forward, reply, requests,
     rewrite::{Decision, perform},
     verdict::{Action, Reason, Verdict},
     workspace::{Draft, Workspace},
@@ -23,19 +23,15 @@ use crate::{
 /// Ends the packet's way, or finds that its flow has yet to be opened.
 #[inline]
 pub fn track<P: Packet, T: Tables>(packet: &mut P, tables: &T, now: u32) -> Verdict {
-    let verdict = match parse::parse(packet) {
-        Err(reason) => Verdict::ended(reason),
-        Ok(headers) => {
-            tables.hand_over(headers);
-            let headers = tables.handed_over();
-            let done =
-                tables.with_workspace(|work| match decide(packet, tables, &headers, now, work) {
-                    Ok(()) => perform(packet, &headers, &work.decision),
-                    Err(verdict) => verdict,
-                });
-            done.unwrap_or(Verdict::ended(Reason::TableFault))
+    let headers = tables.handed_over();
+    let done = tables.with_workspace(|work| match decide(packet, tables, &headers, now, work) {
+        Ok(()) => perform(packet, &headers, &work.decision),
+        Err(verdict) => {
+            work.decision.verdict = verdict;
+            verdict
         }
-    };
+    });
+    let verdict = done.unwrap_or(Verdict::ended(Reason::TableFault));
     if verdict.is_final() {
         tables.count(&verdict, packet.length());
     }
@@ -72,6 +68,8 @@ fn decide<P: Packet, T: Tables>(
             Ok(())
         }
         Found::Stale => Err(Verdict::ended(Reason::StaleReply)),
+        // Only a first fragment can open a flow.
+        Found::Nothing if headers.later => Err(Verdict::ended(Reason::Fragment)),
         Found::Nothing => Err(Verdict::goes_on(Action::Open)),
     }
 }
@@ -90,9 +88,10 @@ fn known<P: Packet, T: Tables>(
     let used_again = flow.opens() && entry.state > conn_state::ESTABLISHED;
     let backend = if used_again { None } else { still_there(tables, flow, entry, stage) };
     let Some(backend) = backend else {
-        let gone = Verdict::about(Reason::BackendGone, entry.service, entry.backend);
+        let gone = Verdict::about(Reason::BackendGone, entry.service, entry.backend).answered();
         conntrack::end(tables, flow, entry, stage);
-        return Err(if flow.opens() { Verdict::goes_on(Action::Open) } else { gone });
+        let opens = flow.opens() && !headers.later;
+        return Err(if opens { Verdict::goes_on(Action::Open) } else { gone });
     };
     let Some(client) = conntrack::client(packet, headers) else {
         return Err(Verdict::ended(Reason::Malformed));

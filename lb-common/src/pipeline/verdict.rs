@@ -1,5 +1,7 @@
 //! Every way out of the pipeline has a name; one exhaustive match says what the kernel does.
 
+use crate::maps::stage;
+
 macro_rules! reasons {
     ($($(#[doc = $doc:literal])+ $variant:ident = $number:literal $name:literal $class:ident,)+) => {
         /// Why the pipeline ended. The number is the index of the counter in `REASONS`.
@@ -61,11 +63,11 @@ reasons! {
     NotIp = 2 "not-ip" Pass,
     /// Neither TCP nor UDP.
     NotTransport = 3 "not-transport" Pass,
-    /// ICMP or ICMPv6.
+    /// ICMP or ICMPv6, and no error about a flow.
     Icmp = 4 "icmp" Pass,
     /// The headers end before the packet's own lengths say so, or contradict each other.
     Malformed = 5 "malformed" Pass,
-    /// A fragment: its ports are not known.
+    /// A fragment whose first one has not come, or of no flow.
     Fragment = 6 "fragment" Pass,
     /// More extension headers or tags than are looked through.
     TooManyHeaders = 7 "too-many-headers" Pass,
@@ -91,6 +93,8 @@ reasons! {
     RewriteFailed = 17 "rewrite-failed" Drop,
     /// Not decided yet: the packet goes on in another stage. No packet ends with this.
     Undecided = 18 "undecided" Pass,
+    /// An ICMP error about a flow went to who sent the packet.
+    IcmpError = 19 "icmp-error" Forward,
 }
 
 /// What the kernel is asked to do.
@@ -107,11 +111,35 @@ pub enum Action {
     Redirect,
     /// Into the network namespace behind a veth (TC); out of the veth (XDP).
     RedirectPeer,
-    /// Not decided yet: on to [`track`](super::track::track).
+    /// Not decided yet: on to [`track`](super::track::track). These are in the order of
+    /// [`stage`](crate::maps::stage).
     Track,
     /// Not decided yet: on to [`open`](super::open::open).
     Open,
+    /// Not decided yet: on to [`unusual`](super::unusual::unusual).
+    Unusual,
+    /// Not decided yet: on to [`icmp`](super::icmp::icmp).
+    Icmp,
+    /// Decided, but for the answer: on to [`refuse`](super::refuse::refuse).
+    Refuse,
 }
+
+impl Action {
+    /// The place of the stage that a packet goes on in.
+    #[inline]
+    #[must_use]
+    pub const fn stage(self) -> u32 {
+        self as u32 - Self::Track as u32
+    }
+}
+
+const _: () = assert!(
+    Action::Track.stage() == stage::TRACK
+        && Action::Open.stage() == stage::OPEN
+        && Action::Unusual.stage() == stage::UNUSUAL
+        && Action::Icmp.stage() == stage::ICMP
+        && Action::Refuse.stage() == stage::REFUSE
+);
 
 /// The outcome of the pipeline for one packet.
 ///
@@ -124,6 +152,8 @@ pub struct Verdict {
     pub reason: Reason,
     /// What.
     pub action: Action,
+    /// Always 0.
+    pub zero: u16,
     /// The way out with [`Action::Redirect`] and [`Action::RedirectPeer`].
     pub ifindex: u32,
     /// Service id, 0 if none.
@@ -141,7 +171,7 @@ impl Verdict {
             Class::Forward | Class::Pass => Action::Pass,
             Class::Drop => Action::Drop,
         };
-        Self { reason, action, ifindex: 0, service: 0, backend: 0 }
+        Self { reason, action, zero: 0, ifindex: 0, service: 0, backend: 0 }
     }
 
     /// Ends for `reason`, which concerns a service and perhaps one of its backends.
@@ -149,6 +179,16 @@ impl Verdict {
     #[must_use]
     pub const fn about(reason: Reason, service: u32, backend: u32) -> Self {
         Self { service, backend, ..Self::ended(reason) }
+    }
+
+    /// The same; who is served by nobody may have to be told.
+    #[inline]
+    #[must_use]
+    pub const fn answered(self) -> Self {
+        if matches!(self.reason, Reason::NoBackend | Reason::BackendGone) {
+            return Self { action: Action::Refuse, ..self };
+        }
+        self
     }
 
     /// Goes on in another stage.
@@ -162,6 +202,13 @@ impl Verdict {
     #[inline]
     #[must_use]
     pub const fn is_final(&self) -> bool {
-        !matches!(self.action, Action::Track | Action::Open)
+        matches!(
+            self.action,
+            Action::Pass
+                | Action::Drop
+                | Action::Transmit
+                | Action::Redirect
+                | Action::RedirectPeer
+        )
     }
 }

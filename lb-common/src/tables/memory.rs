@@ -12,6 +12,7 @@ use crate::{
         address::Address,
         backend::Backend,
         flow::{Conn, Origin, SharedConn},
+        fragment::{Fragment, FragmentKey},
         service::{Affinity, AffinityKey, ListenKey, RangeKey, Service, SourceKey},
         settings::Settings,
         socket::{SocketKey, SocketPeer},
@@ -51,6 +52,8 @@ pub struct MemoryTables {
     pub conns_max: usize,
     /// `ORIGINS`
     pub origins: RefCell<BTreeMap<ListenKey, Origin>>,
+    /// `FRAGMENTS`
+    pub fragments: RefCell<BTreeMap<FragmentKey, Fragment>>,
     /// `LISTEN`
     pub listens: BTreeMap<ListenKey, Service>,
     /// `LISTEN_RANGE`: prefix length and key.
@@ -67,6 +70,8 @@ pub struct MemoryTables {
     pub turns: RefCell<BTreeMap<(u32, bool), u64>>,
     /// The headers of the packet at hand.
     pub headers: Cell<Headers>,
+    /// What a stage leaves for the next one.
+    pub workspace: RefCell<Workspace>,
     /// State of the random numbers.
     pub seed: Cell<u32>,
     /// `BACKENDS`
@@ -126,7 +131,7 @@ impl Tables for MemoryTables {
     }
 
     fn with_workspace<R>(&self, f: impl FnOnce(&mut Workspace) -> R) -> Option<R> {
-        Some(f(&mut Workspace::new()))
+        Some(f(&mut self.workspace.borrow_mut()))
     }
 
     fn insert_conn(&self, stage: Stage, key: &FlowKey, conn: &Conn) -> Insert {
@@ -157,6 +162,14 @@ impl Tables for MemoryTables {
             }
             Entry::Occupied(_) => false,
         }
+    }
+
+    fn fragment(&self, key: &FragmentKey) -> Option<Fragment> {
+        self.fragments.borrow().get(key).copied()
+    }
+
+    fn add_fragment(&self, key: &FragmentKey, fragment: &Fragment) {
+        self.fragments.borrow_mut().insert(*key, *fragment);
     }
 
     fn listen(&self, key: &ListenKey) -> Option<&Service> {

@@ -10,6 +10,7 @@ use crate::{
     abi::{
         backend::Backend,
         flow::{Conn, Origin, SharedConn},
+        fragment::{Fragment, FragmentKey},
         service::{Affinity, AffinityKey, ListenKey, RangeKey, Service, SourceKey},
         settings::Settings,
         socket::{SocketKey, SocketPeer},
@@ -98,6 +99,10 @@ pub trait Tables {
     fn origin(&self, backend: &ListenKey) -> Option<Origin>;
     /// Says where they do, unless that is known; `false` if it was, or there is no room.
     fn add_origin(&self, backend: &ListenKey, origin: &Origin) -> bool;
+    /// What the first fragment of a packet said.
+    fn fragment(&self, key: &FragmentKey) -> Option<Fragment>;
+    /// Keeps what it says.
+    fn add_fragment(&self, key: &FragmentKey, fragment: &Fragment);
     /// The service of an exact listen address.
     fn listen(&self, key: &ListenKey) -> Option<&Service>;
     /// The service of a port range.

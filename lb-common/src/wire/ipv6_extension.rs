@@ -10,6 +10,25 @@ pub struct Ipv6Extension {
     pub length: u8,
 }
 
+/// The fragment header (RFC 8200, 4.5).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ipv6Fragment {
+    /// What the whole packet has after this header.
+    pub next_header: u8,
+    /// Ignored.
+    pub reserved: u8,
+    /// Offset in units of 8 bytes in the upper 13 bits; the lowest: more follow.
+    pub place: [u8; 2],
+    /// The fragments of a packet have the same.
+    pub identification: [u8; 4],
+}
+
+impl Ipv6Fragment {
+    /// Length in bytes.
+    pub const LEN: usize = size_of::<Self>();
+}
+
 /// What a next-header number means for the walk to the transport header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extension {

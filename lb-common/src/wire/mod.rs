@@ -6,12 +6,14 @@
 
 pub mod checksum;
 mod ethernet;
+mod icmp;
 mod ipv6_extension;
 mod plain;
 mod tcp;
 
 pub use ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet, Macs, VlanTag, is_vlan};
-pub use ipv6_extension::{Extension, Ipv6Extension};
+pub use icmp::Icmp;
+pub use ipv6_extension::{Extension, Ipv6Extension, Ipv6Fragment};
 pub use network_types::{
     ip::{Ipv4Hdr, Ipv6Hdr},
     udp::UdpHdr,
@@ -51,6 +53,8 @@ wire! {
     Ipv4Hdr: 20,
     Ipv6Hdr: 40,
     Ipv6Extension: 2,
+    Ipv6Fragment: 8,
+    Icmp: 8,
     Tcp: 20,
     UdpHdr: 8,
     PlainV4: 42,

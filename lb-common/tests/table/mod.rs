@@ -21,7 +21,9 @@
     reason = "a module of two test programs, each of which uses its part; tables are long and plain"
 )]
 
+pub mod corners;
 pub mod frame;
+pub mod pieces;
 pub mod rows;
 pub mod turns;
 pub mod world;

@@ -40,7 +40,7 @@ impl World {
         let mut world = Self::default();
         world.settings = Settings {
             abi_version: ABI_VERSION,
-            flags: settings_flag::RANGES,
+            flags: settings_flag::RANGES | settings_flag::RESETS,
             tcp_new_ticks: 1 << 20,
             tcp_established_ticks: 1 << 20,
             tcp_half_closed_ticks: 1 << 20,

@@ -28,6 +28,8 @@ pub(super) struct RawConfig {
     /// Clients that are processes of this host: `auto`, all of them if there is a cgroup2
     /// hierarchy; `off`; or a directory of that hierarchy, for those below it. Default: `auto`.
     pub(super) host_clients: Text,
+    /// What becomes of TCP connections that nobody can serve: `reset` or `drop`. Default: `reset`.
+    pub(super) unserved: Text,
     /// What is balanced. Required; `[]` balances nothing.
     pub(super) services: List<RawService>,
     /// The daemon's own doors.

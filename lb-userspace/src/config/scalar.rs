@@ -14,7 +14,9 @@ use super::{
     decode::list,
     error::{Mistake, nearest, shown},
 };
-use crate::model::{AllDown, Attach, HostClients, LabelRule, Policy, ServiceName, Weight};
+use crate::model::{
+    AllDown, Attach, HostClients, LabelRule, Policy, ServiceName, Unserved, Weight,
+};
 
 /// Longest duration. The dataplane counts in 32-bit ticks that wrap, so ages must stay well below
 /// half of that.
@@ -99,6 +101,15 @@ pub(super) fn attach(text: &str) -> Result<Attach, Mistake> {
         "xdp-generic" => Ok(Attach::XdpGeneric),
         "tc" => Ok(Attach::Tc),
         other => Err(unknown_word("hook", other, &["auto", "xdp", "xdp-generic", "tc"])),
+    }
+}
+
+/// What becomes of connections that nobody can serve.
+pub(super) fn unserved(text: &str) -> Result<Unserved, Mistake> {
+    match text {
+        "reset" => Ok(Unserved::Reset),
+        "drop" => Ok(Unserved::Drop),
+        other => Err(unknown_word("answer", other, &["reset", "drop"])),
     }
 }
 

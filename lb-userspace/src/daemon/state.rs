@@ -8,7 +8,12 @@ use std::{
 };
 
 use anyhow::bail;
-use lb_common::abi::{ABI_VERSION, address::Address, backend::way, settings::Settings};
+use lb_common::abi::{
+    ABI_VERSION,
+    address::Address,
+    backend::way,
+    settings::{Settings, settings_flag},
+};
 
 use super::capacities::{Learned, Who};
 use crate::{
@@ -16,7 +21,7 @@ use crate::{
     dataplane::{Hook, links::Resolved},
     docker::{Held, Provided},
     health::HealthState,
-    model::{AllDown, Config, Endpoint, HealthCheck, Service, ServiceName},
+    model::{AllDown, Config, Endpoint, HealthCheck, Service, ServiceName, Unserved},
     reconcile::{BackendEntry, Desired, DesiredBackend, DesiredService, Link},
 };
 
@@ -364,6 +369,10 @@ impl State {
         let timeouts = &self.config.timeouts;
         Settings {
             abi_version: ABI_VERSION,
+            flags: match self.config.unserved {
+                Unserved::Reset => settings_flag::RESETS,
+                Unserved::Drop => 0,
+            },
             tcp_new_ticks: self.ticks(timeouts.tcp_new),
             tcp_established_ticks: self.ticks(timeouts.tcp_established),
             tcp_half_closed_ticks: self.ticks(timeouts.tcp_half_closed),

@@ -171,7 +171,7 @@ impl Dataplane {
     /// What the programs cost, as far as they are loaded.
     pub fn program_sizes(&mut self) -> Result<Vec<ProgramSize>, LoadError> {
         let mut sizes = Vec::new();
-        let programs = STAGES.iter().flat_map(|stages| stages.programs).chain([LEAVE]);
+        let programs = STAGES.iter().flat_map(Stages::programs).chain([LEAVE]);
         for name in programs.chain(sockets::PROGRAMS) {
             let program = self.ebpf.program(name).ok_or(LoadError::NoObject)?;
             if program.fd().is_err() {
@@ -230,23 +230,28 @@ fn sizes(limits: &Limits) -> [(&'static str, u32); 10] {
 /// The stages of the pipeline on one kind of hook: the program that is attached, then those that
 /// it becomes by tail calls.
 struct Stages {
-    programs: [&'static str; 3],
+    first: &'static str,
+    later: &'static [&'static str],
     map: &'static str,
 }
 
-const XDP: Stages =
-    Stages { programs: ["weir_xdp", "weir_xdp_track", "weir_xdp_open"], map: "XDP_STAGES" };
-const TC: Stages =
-    Stages { programs: ["weir_tc", "weir_tc_track", "weir_tc_open"], map: "TC_STAGES" };
+impl Stages {
+    fn programs(&self) -> impl Iterator<Item = &'static str> + use<> {
+        std::iter::once(self.first).chain(self.later.iter().copied())
+    }
+}
+
+const XDP: Stages = Stages { first: "weir_xdp", later: &stage::XDP, map: "XDP_STAGES" };
+const TC: Stages = Stages { first: "weir_tc", later: &stage::TC, map: "TC_STAGES" };
 const STAGES: [Stages; 2] = [XDP, TC];
 /// Beside the stages: for what leaves.
 pub(super) const LEAVE: &str = "weir_tc_leave";
 
 fn load_programs(ebpf: &mut Ebpf) -> Result<(), LoadError> {
-    for name in XDP.programs {
+    for name in XDP.programs() {
         program::<Xdp>(ebpf, name)?.load().map_err(refused(name))?;
     }
-    for name in TC.programs.into_iter().chain([LEAVE, "weir_clock"]) {
+    for name in TC.programs().chain([LEAVE, "weir_clock"]) {
         program::<SchedClassifier>(ebpf, name)?.load().map_err(refused(name))?;
     }
     Ok(())
@@ -255,10 +260,10 @@ fn load_programs(ebpf: &mut Ebpf) -> Result<(), LoadError> {
 /// Puts the later stages where the first one finds them. In an array that is pinned they take the
 /// place of an earlier daemon's, while packets flow.
 fn join(ebpf: &mut Ebpf, stages: &Stages) -> Result<ProgramArray<MapData>, LoadError> {
-    let Stages { programs: [_, track, open], map } = *stages;
+    let Stages { later, map, .. } = *stages;
     let array = ebpf.take_map(map).ok_or(MapError::Missing(map))?;
     let mut array = ProgramArray::try_from(array).map_err(kernel::error(map))?;
-    for (place, name) in [(stage::TRACK, track), (stage::OPEN, open)] {
+    for (place, name) in (0..).zip(later.iter().copied()) {
         let program = ebpf.program(name).ok_or(LoadError::NoObject)?;
         let fd = program.fd().map_err(refused(name))?;
         array.set(place, fd, 0).map_err(kernel::error(map))?;

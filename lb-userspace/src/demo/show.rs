@@ -26,7 +26,7 @@ use crate::{
     model::{
         Admin, AllDown, Attach, BackendSpec, Config, Endpoint, Hairpin, HealthCheck, HostClients,
         Interfaces, Limits, Listen, Policy, PortRange, Probe, Protocol, Service, ServiceName,
-        Timeouts, Weight,
+        Timeouts, Unserved, Weight,
     },
 };
 
@@ -200,6 +200,7 @@ fn config(
         interfaces: Interfaces::Named(vec![UPLINK.to_owned()]),
         attach,
         host_clients: HostClients::Off,
+        unserved: Unserved::Reset,
         services: vec![service],
         admin: Admin { socket: socket.to_owned(), http: None },
         timeouts: Timeouts::default(),

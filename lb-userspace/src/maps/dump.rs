@@ -59,9 +59,10 @@ fn write_all(out: &mut String, snapshot: &Snapshot) -> fmt::Result {
 fn write_settings(out: &mut String, settings: &Settings) -> fmt::Result {
     let Settings { abi_version, generation, ticks_per_second, .. } = settings;
     let ranges = if settings.flags & settings_flag::RANGES == 0 { "" } else { ", ranges" };
+    let resets = if settings.flags & settings_flag::RESETS == 0 { "" } else { ", resets" };
     writeln!(
         out,
-        "settings: abi {abi_version}, generation {generation}, {ticks_per_second} Hz{ranges}"
+        "settings: abi {abi_version}, generation {generation}, {ticks_per_second} Hz{ranges}{resets}"
     )?;
     writeln!(
         out,

@@ -128,6 +128,17 @@ impl Default for Hairpin {
     }
 }
 
+/// What becomes of TCP connections of a service without usable backends, and of those whose backend is
+/// gone for good.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Unserved {
+    /// They are told by a reset.
+    #[default]
+    Reset,
+    /// They hear nothing.
+    Drop,
+}
+
 /// A validated configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -137,6 +148,8 @@ pub struct Config {
     pub attach: Attach,
     /// Clients on this host.
     pub host_clients: HostClients,
+    /// What becomes of TCP connections that nobody can serve.
+    pub unserved: Unserved,
     /// Services, in the order of the file.
     pub services: Vec<Service>,
     /// Admin socket and HTTP.

@@ -8,7 +8,9 @@ mod health;
 mod publish;
 mod service;
 
-pub use config::{Admin, Attach, Config, Hairpin, HostClients, Interfaces, Limits, Timeouts};
+pub use config::{
+    Admin, Attach, Config, Hairpin, HostClients, Interfaces, Limits, Timeouts, Unserved,
+};
 pub use docker::{Docker, LabelRule, Selector};
 pub use endpoint::{Endpoint, Listen, PortRange, Protocol};
 pub use health::{AllDown, HealthCheck, Probe};

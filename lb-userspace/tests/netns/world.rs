@@ -19,7 +19,7 @@ use lb_userspace::{
     lab::{Lab, LabPlan, Topology, UPLINK, vip_v4, vip_v6},
     model::{
         Admin, Attach, BackendSpec, Config, Endpoint, Hairpin, HostClients, Interfaces, Limits,
-        Listen, Policy, PortRange, Protocol, Service, ServiceName, Timeouts, Weight,
+        Listen, Policy, PortRange, Protocol, Service, ServiceName, Timeouts, Unserved, Weight,
     },
 };
 
@@ -158,6 +158,7 @@ fn config(lab: &Lab, attach: Attach, policy: Policy) -> Config {
         interfaces: Interfaces::Named(vec![UPLINK.to_owned()]),
         attach,
         host_clients: HostClients::Off,
+        unserved: Unserved::Reset,
         services: vec![service],
         admin: Admin { socket: socket(), http: None },
         timeouts: Timeouts::default(),

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::model::{
     Attach, Config, Docker, Hairpin, Interfaces, Limits, Policy, Probe, ServiceName, Timeouts,
+    Unserved,
 };
 
 fn config(text: &str) -> Config {
@@ -19,6 +20,7 @@ fn what_is_left_out_has_its_default() {
     let config = config("services: [{ name: web, listen: [198.18.0.1:80] }]\n");
     assert_eq!(config.interfaces, Interfaces::Auto);
     assert_eq!(config.attach, Attach::Auto);
+    assert_eq!(config.unserved, Unserved::Reset);
     assert_eq!(config.admin.socket.to_str(), Some(ADMIN_SOCKET_DEFAULT));
     assert_eq!(config.admin.http, Some("127.0.0.1:9090".parse().unwrap()));
     assert_eq!(config.timeouts, Timeouts::default());
@@ -43,6 +45,7 @@ fn everything_can_be_said() {
         "services: []
 interfaces: [eth0, lan.7]
 attach: xdp-generic
+unserved: drop
 admin: { socket: /tmp/w.sock, http: false }
 timeouts:
   tcp-new: 1s
@@ -58,6 +61,7 @@ drain: 1ms
     );
     assert_eq!(config.interfaces, Interfaces::Named(vec!["eth0".into(), "lan.7".into()]));
     assert_eq!(config.attach, Attach::XdpGeneric);
+    assert_eq!(config.unserved, Unserved::Drop);
     assert_eq!(config.admin.http, None);
     let timeouts = Timeouts {
         tcp_new: Duration::from_secs(1),

@@ -6,7 +6,7 @@ use super::{super::ADMIN_HTTP_DEFAULT, EXAMPLE, parse};
 use crate::model::{
     Admin, AllDown, Attach, BackendSpec, Config, Endpoint, Hairpin, HealthCheck, HostClients,
     Interfaces, Limits, Listen, Policy, PortRange, Probe, Protocol, Service, ServiceName, Timeouts,
-    Weight,
+    Unserved, Weight,
 };
 
 fn listen(address: &str, first: u16, last: u16, protocol: Protocol) -> Listen {
@@ -75,6 +75,7 @@ fn the_example_is_what_it_says() {
         interfaces: Interfaces::Auto,
         attach: Attach::Auto,
         host_clients: HostClients::Auto,
+        unserved: Unserved::Reset,
         services: vec![web(), game()],
         admin: Admin { socket: "/run/weir/weir.sock".into(), http: Some(ADMIN_HTTP_DEFAULT) },
         timeouts: Timeouts::default(),

@@ -20,7 +20,7 @@ use super::{
     raw::RawConfig,
     scalar,
 };
-use crate::model::{Attach, Config, HostClients};
+use crate::model::{Attach, Config, HostClients, Unserved};
 
 /// Validates all of it. The result counts only if nothing was reported.
 pub(super) fn validate(raw: &RawConfig, report: &mut Report) -> Loaded {
@@ -33,6 +33,8 @@ pub(super) fn validate(raw: &RawConfig, report: &mut Report) -> Loaded {
     let attach = raw.attach.parse_or(report, scalar::attach, Attach::Auto).unwrap_or_default();
     let host_clients = raw.host_clients.parse_or(report, scalar::host_clients, HostClients::Auto);
     let host_clients = host_clients.unwrap_or_default();
+    let unserved = raw.unserved.parse_or(report, scalar::unserved, Unserved::Reset);
+    let unserved = unserved.unwrap_or_default();
     let admin = host::admin(&raw.admin, report);
     let timeouts = host::timeouts(&raw.timeouts, report);
     let limits = host::limits(&raw.limits, report);
@@ -50,6 +52,7 @@ pub(super) fn validate(raw: &RawConfig, report: &mut Report) -> Loaded {
         interfaces,
         attach,
         host_clients,
+        unserved,
         services,
         admin,
         timeouts,

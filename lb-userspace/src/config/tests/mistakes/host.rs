@@ -4,6 +4,15 @@ use super::Row;
 
 pub(super) const ROWS: &[Row<'_>] = &[
     (
+        "an answer that is none",
+        "services: []
+unserved: rst
+",
+        &[
+            "2:11 unknown answer `rst` | did you mean `reset`?",
+        ],
+    ),
+    (
         "an interface without brackets",
         "services: []
 interfaces: eth0
