@@ -3,10 +3,12 @@
 #![expect(clippy::print_stdout, reason = "a command-line tool talks on standard output")]
 
 mod balance;
+mod engine;
 mod forecast;
 mod path;
 mod place;
 mod program;
+mod publish;
 mod report;
 mod shuffle;
 mod stats;
@@ -38,6 +40,8 @@ enum Command {
     Balance(balance::Options),
     /// What a request costs from end to end, beside nftables and plain routing (root)
     Path(path::Options),
+    /// How long it takes to publish ports, to change and to remove them (root)
+    Publish(publish::Options),
     /// Where replicas run, by all methods in the same time
     Place(place::Options),
 }
@@ -48,6 +52,7 @@ fn main() -> ExitCode {
         Command::Forecast(options) => forecast::run(&options),
         Command::Balance(options) => balance::run(&options),
         Command::Path(options) => path::run(&options),
+        Command::Publish(options) => publish::run(&options),
         Command::Place(options) => place::run(&options),
     };
     match outcome {

@@ -166,6 +166,25 @@ fn the_programs_stay_within_the_verifiers_budget() {
 }
 
 #[test]
+fn the_tables_have_room_for_as_many_as_the_limits_say() {
+    let limits = Limits { backends: 40_000, services: 9_000, ..Limits::default() };
+    let options = LoadOptions { limits, bpffs: None, trace: false };
+    let mut dataplane = Dataplane::load(&options).unwrap();
+    let [mut backend] = World::new().backends.values().take(1).copied().collect::<Vec<_>>()[..]
+    else {
+        panic!("no backend")
+    };
+    backend.generation = 3;
+    let write = Write::Backend { id: limits.backends, value: backend };
+    dataplane.maps.write(&write).unwrap();
+    let readings = dataplane.readings(std::iter::once(limits.backends)).unwrap();
+    assert_eq!(readings[&limits.backends].load.flows, 0);
+    assert!(
+        dataplane.maps.write(&Write::Backend { id: limits.backends + 1, value: backend }).is_err()
+    );
+}
+
+#[test]
 fn what_is_written_is_read_back() {
     let mut dataplane = load();
     let world = World::new();

@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode};
 use anyhow::Result;
 
 use crate::build;
-use crate::setup::{self, BENCH_PROGRAMS, TEST_PROGRAMS};
+use crate::setup::{self, BENCH_PROGRAMS, ENGINE_CLIENT, ENGINE_PROGRAMS, TEST_PROGRAMS};
 use crate::shell::{self, say};
 use crate::workspace;
 
@@ -16,6 +16,10 @@ pub(crate) fn run(args: &[OsString]) -> Result<ExitCode> {
     if !named("forecast") && !named("place") && !args.iter().any(|arg| arg == "--sim") {
         setup::ensure_programs(&TEST_PROGRAMS)?;
         setup::ensure_programs(&BENCH_PROGRAMS)?;
+        if named("publish") || named("path") {
+            setup::ensure_programs(&ENGINE_PROGRAMS)?;
+            setup::ensure_programs(&ENGINE_CLIENT)?;
+        }
         build::run()?;
         build::floors()?;
     }

@@ -42,6 +42,17 @@ impl Meter {
         command
     }
 
+    /// The group's directory.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Meters a process that somebody else started.
+    pub(crate) fn adopt(&self, pid: u32) -> Result<()> {
+        let path = self.directory.join("cgroup.procs");
+        fs::write(&path, pid.to_string()).with_context(|| path.display().to_string())
+    }
+
     /// Seconds of CPU so far: of the processes, and of softirqs put off.
     pub(crate) fn read(&self) -> Result<f64> {
         let path = self.directory.join("cpu.stat");

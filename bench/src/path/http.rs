@@ -29,7 +29,7 @@ pub(crate) fn load(
     seconds: u32,
 ) -> Result<Load> {
     let target = plane.targets(HTTP).first().copied().context("nothing to load")?;
-    let mut command = meter.command(plane.lab.client(), "wrk");
+    let mut command = meter.command(plane.client(), "wrk");
     command.args(["-t2", "-c64", &format!("-d{seconds}s"), "--timeout", "5s"]);
     if connections == Connections::OneEach {
         // Without the blank wrk sends a header that nginx takes for another one.

@@ -17,6 +17,7 @@ use lb_userspace::lab::reap_stale;
 
 use self::{cpu::Meter, http::Connections, plane::Plane};
 use crate::{
+    engine,
     report::{Report, Series},
     shuffle::Shuffle,
 };
@@ -55,10 +56,35 @@ enum Kind {
     Nft,
     /// No balancer: to the backends' own addresses.
     Routing,
+    /// The real program with one backend, as Docker has one behind a port.
+    One,
+    /// A container whose port a real engine publishes (`docker run -p`).
+    Docker,
+    /// The same, called from the host's loopback: by way of a process.
+    Proxy,
+    /// A process of the host calls the VIP: hooks at its sockets, one backend.
+    Host,
 }
 
 impl Kind {
-    const ALL: [Self; 4] = [Self::Weir, Self::Again, Self::Nft, Self::Routing];
+    const ALL: [Self; 8] = [
+        Self::Weir,
+        Self::Again,
+        Self::Nft,
+        Self::Routing,
+        Self::One,
+        Self::Docker,
+        Self::Proxy,
+        Self::Host,
+    ];
+
+    /// Whether it can be had on this machine.
+    fn is_there(self) -> bool {
+        match self {
+            Self::Weir | Self::Again | Self::Nft | Self::Routing => true,
+            Self::One | Self::Docker | Self::Proxy | Self::Host => engine::is_installed(),
+        }
+    }
 
     const fn name(self) -> &'static str {
         match self {
@@ -66,6 +92,10 @@ impl Kind {
             Self::Again => "weir again",
             Self::Nft => "nft",
             Self::Routing => "routing",
+            Self::One => "weir, one backend",
+            Self::Docker => "docker -p",
+            Self::Proxy => "docker-proxy",
+            Self::Host => "weir, from the host",
         }
     }
 }
@@ -86,10 +116,12 @@ impl Task {
 
     /// HTTP load knows one address only, and bulk and latency need no second opinion.
     fn has(self, kind: Kind) -> bool {
+        let balances = matches!(kind, Kind::Weir | Kind::Nft | Kind::Routing);
         match self {
-            Self::Datagrams => true,
+            Self::Datagrams => balances || kind == Kind::Again,
             Self::KeepAlive | Self::OneEach => kind != Kind::Routing,
-            Self::Bulk | Self::Latency => kind != Kind::Again,
+            Self::Bulk => balances,
+            Self::Latency => !matches!(kind, Kind::Again | Kind::Proxy | Kind::Host),
         }
     }
 }
@@ -137,6 +169,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     for namespace in reap_stale("weirbench")? {
         server::forget(&namespace)?;
     }
+    if !engine::is_installed() {
+        eprintln!("path: there is no Docker engine here: its rows are left out");
+    }
     let quick = Size { seconds: 1, datagrams: 200_000, answers: 3_000 };
     let full = Size { seconds: 3, datagrams: 1_000_000, answers: 10_000 };
     let (rounds, size) = if options.quick { (2, quick) } else { (options.rounds.max(1), full) };
@@ -162,7 +197,8 @@ fn measure_round(
     samples: &mut Samples,
 ) -> Result<()> {
     let build = |kind| Plane::build(kind, meter, &options.object);
-    let mut planes = Kind::ALL.into_iter().map(build).collect::<Result<Vec<_>>>()?;
+    let there = Kind::ALL.into_iter().filter(|kind| kind.is_there());
+    let mut planes = there.map(build).collect::<Result<Vec<_>>>()?;
     let mut sources = 1..=u8::MAX;
     for task in shuffle.order(Task::ALL.len()).into_iter().map(|index| Task::ALL[index]) {
         for index in shuffle.order(planes.len()) {

@@ -11,13 +11,24 @@ use std::{
     process::Stdio,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use lb_common::abi::{backend::way, service::select};
-use lb_userspace::lab::{CLIENT_LINK, LB_V4, Lab, LabPlan, Topology, UPLINK, vip_v4};
+use lb_userspace::{
+    config,
+    daemon::{Options, background::Background},
+    lab::{CLIENT_LINK, LB_V4, Lab, LabPlan, Netns, Topology, UPLINK, vip_v4},
+};
 use nix::net::if_::if_nametoindex;
 
-use super::{Kind, cpu::Meter, server::Servers};
-use crate::weir::{Server, Weir};
+use super::{
+    Kind,
+    cpu::Meter,
+    server::{Servers, wait_for},
+};
+use crate::{
+    engine::Engine,
+    weir::{Server, Weir},
+};
 
 pub(crate) const HTTP: Service = Service { port: 80, backend_port: 8080, udp: false };
 pub(crate) const DATAGRAMS: Service = Service { port: 53, backend_port: 5353, udp: true };
@@ -43,6 +54,8 @@ pub(crate) struct Plane {
     // Dropped in this order: servers, then the programs, then the namespaces.
     servers: Servers,
     weir: Option<Weir>,
+    daemon: Option<Background>,
+    engine: Option<Engine>,
     pub(crate) lab: Lab,
 }
 
@@ -60,10 +73,12 @@ impl Plane {
         };
         let lab = Lab::new("weirbench", plan)?;
         let servers = Servers::start(&lab, meter)?;
-        let mut plane = Self { kind, servers, weir: None, lab };
+        let mut plane = Self { kind, servers, weir: None, daemon: None, engine: None, lab };
         match kind {
-            Kind::Weir | Kind::Again => plane.weir = Some(plane.attach(object)?),
+            Kind::Weir | Kind::Again | Kind::One => plane.weir = Some(plane.attach(object)?),
             Kind::Nft => plane.nft()?,
+            Kind::Docker | Kind::Proxy => plane.publish(meter)?,
+            Kind::Host => plane.daemon = Some(plane.follow(meter)?),
             Kind::Routing => {}
         }
         plane.ip(true, &format!("route add 198.18.2.0/24 dev {UPLINK}"))?;
@@ -78,14 +93,29 @@ impl Plane {
     /// Where clients find a service: at the VIP, or at the backends themselves.
     pub(crate) fn targets(&self, service: Service) -> Vec<SocketAddr> {
         match self.kind {
-            Kind::Weir | Kind::Again | Kind::Nft => vec![(vip_v4(1), service.port).into()],
+            Kind::Weir | Kind::Again | Kind::Nft | Kind::One | Kind::Host => {
+                vec![(vip_v4(1), service.port).into()]
+            }
+            Kind::Docker => vec![(LB_V4, service.port).into()],
+            Kind::Proxy => vec![(Ipv4Addr::LOCALHOST, service.port).into()],
             Kind::Routing => self.backends(service),
+        }
+    }
+
+    /// Where the client is.
+    pub(crate) fn client(&self) -> &Netns {
+        match self.kind {
+            Kind::Proxy | Kind::Host => self.lab.lb(),
+            Kind::Weir | Kind::Again | Kind::Nft | Kind::Routing | Kind::One | Kind::Docker => {
+                self.lab.client()
+            }
         }
     }
 
     /// The backends of a service.
     fn backends(&self, service: Service) -> Vec<SocketAddr> {
-        let count = if service == BULK { 1 } else { usize::from(BACKENDS) };
+        let one = service == BULK || matches!(self.kind, Kind::One | Kind::Host);
+        let count = if one { 1 } else { usize::from(BACKENDS) };
         let backends = self.lab.backends().iter().take(count);
         backends.map(|backend| (backend.v4, service.backend_port).into()).collect()
     }
@@ -130,6 +160,40 @@ impl Plane {
             Ok(weir)
         });
         attached?
+    }
+
+    /// A container whose port the engine publishes, with the server of the other planes in it.
+    fn publish(&mut self, meter: &Meter) -> Result<()> {
+        let engine = Engine::start(&self.lab)?;
+        engine.run("web", &["-p", &format!("{}:{}", HTTP.port, HTTP.backend_port)])?;
+        let pid = engine.docker(&["inspect", "-f", "{{.State.Pid}}", "web"])?;
+        self.servers.in_container(&self.lab, meter, &pid)?;
+        let address = engine.docker(&["inspect", "-f", "{{.NetworkSettings.IPAddress}}", "web"])?;
+        let address: Ipv4Addr = address.parse().context("the container's address")?;
+        self.lab.lb().in_netns(|| wait_for((address, HTTP.backend_port).into()))??;
+        for proxy in engine.proxies()? {
+            meter.adopt(proxy)?;
+        }
+        self.engine = Some(engine);
+        Ok(())
+    }
+
+    /// The daemon, for processes in the group of the meter.
+    fn follow(&self, meter: &Meter) -> Result<Background> {
+        let backends = self.backends(HTTP).into_iter().map(|at| format!("{{ address: \"{at}\" }}"));
+        let text = format!(
+            "interfaces: [{UPLINK}]\nattach: tc\nhost-clients: {}\n\
+             admin: {{ socket: {}, http: false }}\nservices:\n  - name: web\n    \
+             listen: [\"{}:{}\"]\n    policy: round-robin\n    backends: [{}]\n",
+            meter.directory().display(),
+            std::env::temp_dir().join(format!("{}.sock", self.lab.lb().name())).display(),
+            vip_v4(1),
+            HTTP.port,
+            backends.collect::<Vec<_>>().join(", "),
+        );
+        let loaded = config::parse("weir.yaml", &text).map_err(|error| anyhow!("{error}"))?;
+        let options = Options { config: loaded.config, file: None, bpffs: None };
+        Background::start(self.lab.lb(), options)
     }
 
     fn nft(&self) -> Result<()> {

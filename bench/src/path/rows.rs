@@ -28,9 +28,12 @@ const ONE_EACH: Option<Bar> = Some(Bar::at_least(1.08, 1.23));
 const UDP: Option<Bar> = Some(Bar::at_least(1.6, 1.9));
 const BULK: Option<Bar> = Some(Bar::at_least(1.0, 1.15));
 const BULK_CPU: Option<Bar> = Some(Bar::at_most(1.10, 1.00));
+const DOCKER_KEPT: Option<Bar> = Some(Bar::at_least(1.15, 1.35));
+const DOCKER_EACH: Option<Bar> = Some(Bar::at_least(1.15, 1.30));
+const PROXY: Option<Bar> = Some(Bar::at_least(2.5, 3.0));
 const LATENCY: Option<Bar> = Some(Bar::at_most(1.00, 0.80));
 
-const QUOTIENTS: [Quotient; 14] = [
+const QUOTIENTS: [Quotient; 23] = [
     quotient("A/A", Metric::DatagramCpu, Kind::Again, Kind::Weir, None),
     quotient("A/A", Metric::KeepAliveCpu, Kind::Again, Kind::Weir, None),
     quotient("A/A", Metric::OneEachCpu, Kind::Again, Kind::Weir, None),
@@ -45,6 +48,15 @@ const QUOTIENTS: [Quotient; 14] = [
     quotient("E7", Metric::BulkCpu, Kind::Weir, Kind::Routing, BULK_CPU),
     quotient("E8", Metric::Latency, Kind::Weir, Kind::Nft, LATENCY),
     quotient("E8", Metric::Latency, Kind::Weir, Kind::Routing, None),
+    quotient("E9", Metric::KeepAliveCpu, Kind::Docker, Kind::One, DOCKER_KEPT),
+    quotient("E9", Metric::KeepAliveRate, Kind::One, Kind::Docker, None),
+    quotient("E9", Metric::OneEachCpu, Kind::Docker, Kind::One, DOCKER_EACH),
+    quotient("E9", Metric::OneEachRate, Kind::One, Kind::Docker, None),
+    quotient("E9", Metric::Latency, Kind::One, Kind::Docker, None),
+    quotient("E10", Metric::KeepAliveCpu, Kind::Proxy, Kind::Host, PROXY),
+    quotient("E10", Metric::KeepAliveRate, Kind::Host, Kind::Proxy, None),
+    quotient("E10", Metric::OneEachCpu, Kind::Proxy, Kind::Host, PROXY),
+    quotient("E10", Metric::OneEachRate, Kind::Host, Kind::Proxy, None),
 ];
 
 /// All rows.

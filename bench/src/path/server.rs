@@ -53,6 +53,19 @@ impl Servers {
         Ok(servers)
     }
 
+    /// Starts one more nginx, in a container.
+    pub(crate) fn in_container(&mut self, lab: &Lab, meter: &Meter, pid: &str) -> Result<()> {
+        let home = self.directory.join("container");
+        fs::create_dir(&home)?;
+        fs::write(home.join("nginx.conf"), nginx_conf(&home))?;
+        let mut command = meter.command(lab.lb(), "nsenter");
+        command.arg(format!("--net=/proc/{pid}/ns/net")).arg("nginx");
+        command.arg("-p").arg(&home).args(["-c", "nginx.conf", "-e", "error.log"]);
+        let child = command.stdin(Stdio::null()).spawn().context("cannot start nginx")?;
+        self.children.push(("nginx", child));
+        Ok(())
+    }
+
     /// A server that ended would make a very fast plane.
     pub(crate) fn check(&mut self) -> Result<()> {
         for (name, child) in &mut self.children {
@@ -90,7 +103,7 @@ pub(crate) fn forget(namespace: &str) -> io::Result<()> {
     }
 }
 
-fn wait_for(address: SocketAddr) -> Result<()> {
+pub(crate) fn wait_for(address: SocketAddr) -> Result<()> {
     for _ in 0..300 {
         if TcpStream::connect(address).is_ok() {
             return Ok(());

@@ -17,7 +17,7 @@ use crate::stats;
 /// The median time of an answer in microseconds, over `requests` of them.
 pub(crate) fn median_us(plane: &Plane, requests: usize) -> Result<f64> {
     let target = plane.targets(HTTP).first().copied().context("nobody to ask")?;
-    let times = plane.lab.client().in_netns(|| ask(target, requests))??;
+    let times = plane.client().in_netns(|| ask(target, requests))??;
     stats::median(&times).context("no answers")
 }
 

@@ -15,10 +15,13 @@ use std::{
     time::Duration,
 };
 
-use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher as _};
+use notify::{
+    Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _,
+    event::{ModifyKind, RenameMode},
+};
 use tokio::{
     sync::mpsc::{self, Receiver, Sender, UnboundedReceiver, error::TrySendError},
-    time::sleep,
+    time::{Instant, timeout},
 };
 
 use super::{BYTES_MAX, error::LoadError};
@@ -78,13 +81,15 @@ pub fn watch(path: &Path) -> Result<Receiver<()>, WatchError> {
     Ok(receiver)
 }
 
-/// What an event says about the file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What an event says about the file, the surest last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Hint {
-    /// It changed.
-    Changed,
     /// It may have changed.
     Look,
+    /// It changed.
+    Changed,
+    /// Another file took its place, which was whole before: there is nothing to wait for.
+    Replaced,
 }
 
 /// Reading is no change: the daemon's own reading would start the next one.
@@ -93,10 +98,12 @@ fn hint(event: notify::Result<Event>, name: Option<&OsString>) -> Option<Hint> {
     if event.kind.is_access() {
         return None;
     }
+    let of_it = || event.paths.iter().any(|path| path.file_name() == name.map(OsString::as_os_str));
+    if matches!(event.kind, EventKind::Modify(ModifyKind::Name(RenameMode::To))) && of_it() {
+        return Some(Hint::Replaced);
+    }
     // Two writes of one size within a tick of the file system's clock leave the same fingerprint.
-    let written = event.kind.is_modify()
-        && event.paths.iter().any(|path| path.file_name() == name.map(OsString::as_os_str));
-    Some(if written { Hint::Changed } else { Hint::Look })
+    Some(if event.kind.is_modify() && of_it() { Hint::Changed } else { Hint::Look })
 }
 
 async fn run(mut file: Watched, mut hints: UnboundedReceiver<Hint>, changes: Sender<()>) {
@@ -106,17 +113,11 @@ async fn run(mut file: Watched, mut hints: UnboundedReceiver<Hint>, changes: Sen
             hint = hints.recv() => hint,
         };
         let Some(mut strongest) = first else { return };
-        for _ in 0..DEBOUNCES_MAX {
-            sleep(DEBOUNCE).await;
-            let mut quiet = true;
-            while let Ok(hint) = hints.try_recv() {
-                quiet = false;
-                if hint == Hint::Changed {
-                    strongest = hint;
-                }
-            }
-            if quiet {
-                break;
+        let limit = Instant::now() + DEBOUNCE * DEBOUNCES_MAX;
+        while strongest != Hint::Replaced && Instant::now() < limit {
+            match timeout(DEBOUNCE, hints.recv()).await {
+                Ok(Some(hint)) => strongest = strongest.max(hint),
+                Ok(None) | Err(_) => break,
             }
         }
         if file.has_changed(strongest)
@@ -140,7 +141,7 @@ impl Watched {
         // A directory that cannot be watched at this moment is tried again at the next event.
         self.follow_links().ok();
         let Some(found) = fingerprint(&self.path) else { return false };
-        let changed = hint == Hint::Changed || self.seen != Some(found);
+        let changed = hint != Hint::Look || self.seen != Some(found);
         self.seen = Some(found);
         changed
     }

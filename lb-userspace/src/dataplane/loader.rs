@@ -210,7 +210,7 @@ pub struct ProgramSize {
 }
 
 /// Entries of the maps whose size is configured.
-fn sizes(limits: &Limits) -> [(&'static str, u32); 10] {
+fn sizes(limits: &Limits) -> [(&'static str, u32); 12] {
     // Ids run from 1: element 0 of these arrays belongs to nobody.
     let (services, backends) = (limits.services + 1, limits.backends + 1);
     [
@@ -224,6 +224,8 @@ fn sizes(limits: &Limits) -> [(&'static str, u32); 10] {
         ("BACKENDS", backends),
         ("BACKEND_LOAD", backends),
         ("BACKEND_STATS", backends),
+        ("SIGNALS", backends),
+        ("ORIGINS", backends),
     ]
 }
 

@@ -65,7 +65,7 @@ fn a_restart_of_the_engine_is_survived_under_load() {
     let world = two();
     let linked = || world.json(&["status"])["docker"]["connected"].as_bool().unwrap();
     // No connection ends: the load keeps those it has.
-    let report = world.while_loaded(true, || {
+    let report = world.while_loaded_at(2000, true, || {
         world.engine.end();
         eventually("the loss is seen", || !linked());
         // What was known stays known.
@@ -101,7 +101,7 @@ fn a_container_that_ended_while_the_engine_was_away_is_gone_when_it_is_back() {
 fn a_daemon_that_is_killed_finds_its_containers_again_under_load() {
     let world = two();
     for keep_alive in [false, true] {
-        let report = world.while_loaded(keep_alive, || {
+        let report = world.while_loaded_at(2000, keep_alive, || {
             world.end(Signal::SIGKILL);
             world.start();
         });

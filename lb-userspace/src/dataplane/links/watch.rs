@@ -15,7 +15,7 @@ const GROUPS: [MulticastGroup; 4] = [
 ];
 
 /// Changes come in bursts: one container is a dozen of them.
-const BURST: Duration = Duration::from_millis(50);
+const BURST: Duration = Duration::from_millis(10);
 
 /// Tells that links, neighbours, bridge ports or routes of the calling thread's namespace changed,
 /// once per burst. It does not tell what: the tables are to be read again, which is also right when
