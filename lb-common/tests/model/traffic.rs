@@ -186,6 +186,9 @@ impl Source {
         }
         frame.extend(transport);
         frame::seal(&mut frame);
+        if udp && payload.len() > 1 && self.random.one_in(4) {
+            self.aim_at_zero(&mut frame);
+        }
         // Some senders of datagrams over IPv4 compute no checksum.
         if udp
             && self.random.one_in(8)
@@ -198,6 +201,26 @@ impl Source {
             frame.resize(frame.len().max(60), 0);
         }
         frame
+    }
+
+    /// Makes a datagram whose checksum is a computed zero once it is sent on to some backend.
+    fn aim_at_zero(&mut self, frame: &mut [u8]) {
+        let Ok(segment) = frame::read(frame) else { return };
+        let of =
+            |backend: &&Backend| backend.udp && backend.address.is_ipv4() == segment.to.is_ipv4();
+        let backends: Vec<Backend> = self.config.backends.values().filter(of).copied().collect();
+        let backend = self.random.of(&backends);
+        let port = if backend.port == 0 { segment.to.port() } else { backend.port };
+        let to = SocketAddr::new(backend.address, port);
+        if segment.hops == 0 || segment.end < segment.transport + 10 {
+            return;
+        }
+        let sent = frame::rewritten(frame, &segment, (segment.from, to), None);
+        let word = |bytes: &[u8], at: usize| u32::from(bytes[at]) << 8 | u32::from(bytes[at + 1]);
+        let (check, data) = (segment.transport + 6, segment.transport + 8);
+        let sum = (word(frame, data) + word(&sent, check)) % 65535;
+        frame[data..data + 2].copy_from_slice(&(sum as u16).to_be_bytes());
+        frame::seal(frame);
     }
 
     fn transport(
