@@ -276,6 +276,33 @@ fn a_backend_that_ends_its_side_during_the_handshake_has_ended_it() {
     assert_eq!(tables.flows.borrow()[&1], 0, "both sides have ended");
 }
 
+#[test]
+fn a_connection_past_the_vip_is_not_hijacked() {
+    let (client, vip, backend) = ("198.18.0.2:40202", "198.18.1.1:80", "198.18.10.2:8080");
+    let mut tables = tables_once();
+    tables.settings.tcp_new_ticks = 100;
+    // The client of an established flow dies without a word, comes back, and calls the backend itself.
+    for (now, frame, reason) in [
+        (1000, tcp(client, vip, "S"), Reason::Forwarded),
+        (1001, tcp(backend, client, "SA"), Reason::Replied),
+        (1002, tcp(client, vip, "A"), Reason::Forwarded),
+        (1003, tcp(backend, client, "A"), Reason::Replied),
+        // The ACK was lost: the backend says it again.
+        (1100, tcp(backend, client, "SA"), Reason::Replied),
+        (1101, tcp(backend, client, "SA"), Reason::StaleReply),
+        (1101, tcp(backend, client, "A"), Reason::NoListener),
+        (1102, tcp(client, vip, "S"), Reason::Forwarded),
+        (1103, tcp(backend, client, "SA"), Reason::Replied),
+    ] {
+        let mut bytes = frame.build();
+        let before = bytes.clone();
+        let mut packet = SlicePacket { bytes: &mut bytes, ingress: UPLINK };
+        assert_eq!(process(&mut packet, &tables, now).reason, reason, "{now}: {frame:?}");
+        let goes = matches!(reason, Reason::Forwarded | Reason::Replied);
+        assert_eq!(bytes == before, !goes, "{now}: {frame:?}");
+    }
+}
+
 /// The destination of an IPv4 frame.
 fn destination(frame: &[u8]) -> [u8; 4] {
     frame[30..34].try_into().unwrap()

@@ -136,15 +136,17 @@ pub const fn idle(now: u32, last_seen: u32) -> u32 {
     if idle.cast_signed() < 0 { 0 } else { idle }
 }
 
-/// A SYN-ACK on an entry whose flow has closed belongs to a connection that the client made past
-/// the VIP, with the same port to the same backend: rewriting it would hijack that connection.
+/// A SYN-ACK on an entry whose flow has closed, or whose handshake is long over, belongs to a connection
+/// that the client made past the VIP, with the same port to the same backend: rewriting it would hijack
+/// that connection. Until then it is one that came again because the client's ACK was lost.
 #[inline]
 fn is_stale_answer(flow: &Flow<'_>, stage: Stage, conn: &Conn) -> bool {
     const SYN_ACK: u8 = tcp_flag::SYN | tcp_flag::ACK;
     flow.tcp_flags & SYN_ACK == SYN_ACK
         && conn.kind == conn_kind::REPLY
         && matches!(stage, Stage::Conn)
-        && conn.state > conn_state::ESTABLISHED
+        && (conn.state > conn_state::ESTABLISHED
+            || idle(flow.now, conn.created) > flow.settings.tcp_new_ticks)
 }
 
 /// How long an entry may be idle.

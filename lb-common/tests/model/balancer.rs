@@ -8,7 +8,7 @@ use std::{
 use super::{
     Fate, Outcome,
     config::{Backend, Config, Service, State, Way},
-    flow::{Client, Flow, Phase, Side},
+    flow::{Client, Flow, Phase, Side, elapsed},
     frame::{self, ACK, FIN, RST, SYN, Segment},
 };
 
@@ -183,9 +183,11 @@ impl Balancer {
         if over && side == Side::Backend && flow.handshake && flow.alone {
             return Ok(None);
         }
-        // Nobody opens a connection that has begun to close: this answer is to a packet past us.
+        // Nobody opens a connection that has begun to close, or that is open for longer than a handshake
+        // may take: this answer is to a packet past us.
         let shakes = packet.flags & (SYN | ACK) == SYN | ACK;
-        let closing = !matches!(flow.phase, Phase::New | Phase::Established);
+        let open = matches!(flow.phase, Phase::New | Phase::Established);
+        let closing = !open || elapsed(flow.begun, now) > self.config.timeouts.tcp_new;
         let strange = side == Side::Backend && !packet.udp && !flow.handshake && shakes && closing;
         if over || strange {
             self.flows.remove(at);
@@ -361,11 +363,11 @@ impl Balancer {
             phase: Phase::New,
             handshake: !packet.udp,
             alone,
+            begun: arrival.now,
             heard: [arrival.now; 2],
             came_by: came_by(arrival, packet),
             counted: service.counts_requests,
             waiting: service.counts_requests.then_some(arrival.micros),
-            turn_us: arrival.micros,
         }
     }
 

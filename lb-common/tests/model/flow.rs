@@ -48,6 +48,8 @@ pub struct Flow {
     pub handshake: bool,
     /// During the handshake one time serves for both sides.
     pub alone: bool,
+    /// When it was opened.
+    pub begun: u32,
     /// When client and backend were last heard.
     pub heard: [u32; 2],
     pub came_by: Client,
@@ -55,8 +57,6 @@ pub struct Flow {
     pub counted: bool,
     /// Since when the backend is to answer, in microseconds.
     pub waiting: Option<u32>,
-    /// When the turn at hand began or the last one ended.
-    pub turn_us: u32,
 }
 
 /// Ticks from one time to another; clocks wrap, and of two CPUs one may be ahead.
