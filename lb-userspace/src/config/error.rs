@@ -35,9 +35,11 @@ impl Mistake {
         self
     }
 
-    pub(super) fn maybe_hint(mut self, hint: Option<String>) -> Self {
-        self.hint = hint.as_deref().map(harmless);
-        self
+    pub(super) fn maybe_hint(self, hint: Option<String>) -> Self {
+        match hint {
+            Some(hint) => self.hint(hint),
+            None => self,
+        }
     }
 }
 
