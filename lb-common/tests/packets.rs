@@ -7,7 +7,7 @@ mod table;
 use lb_common::{
     abi::{
         backend::{Backend, backend_state},
-        service::{ListenKey, select},
+        service::{ListenKey, SourceKey, select, service_flag},
         settings::settings_flag,
     },
     packet::SlicePacket,
@@ -208,6 +208,105 @@ fn the_first_stage_decides_what_the_second_would() {
         }
     }
     assert!(shortcuts >= 8, "{shortcuts} rows are of established flows");
+}
+
+#[test]
+fn a_syn_that_comes_again_takes_no_turn() {
+    let mut tables = tables_once();
+    let spare = Backend { address: address("198.18.10.9"), ..tables.backends[&1] };
+    tables.backends.insert(31, spare);
+    tables.pages.insert(1, vec![1, 31]);
+    for service in tables.listens.values_mut().filter(|service| service.id == 1) {
+        (service.select, service.table_len) = (select::TURN, 2);
+    }
+    let mut turns = Vec::new();
+    for port in 41000..41004 {
+        for _ in 0..2 {
+            let mut syn = tcp(&format!("198.18.0.2:{port}"), "198.18.1.1:80", "S").build();
+            assert_eq!(run(&tables, &mut syn).reason, Reason::Forwarded);
+            turns.push(destination(&syn)[3]);
+        }
+    }
+    assert_eq!(turns, [2, 2, 9, 9, 2, 2, 9, 9]);
+}
+
+#[test]
+fn an_ipv4_mapped_client_is_in_no_allow_list_of_ipv4() {
+    let mut tables = tables_once();
+    let key =
+        ListenKey { address: address("fd00:18:1::1"), port: 80_u16.to_be(), protocol: 6, zero: 0 };
+    let flags = tables.listens[&key].flags | service_flag::SOURCES | service_flag::AFFINITY;
+    tables.listens.get_mut(&key).unwrap().flags = flags;
+    let service = tables.listens[&key].id.to_ne_bytes();
+    for (net, bits) in [("198.18.0.0", 96 + 24), ("fd00:18::", 32)] {
+        let source = SourceKey { service, address: address(net).octets() };
+        tables.sources.insert((SourceKey::BITS_BEFORE_ADDRESS + bits, source));
+    }
+    for (client, reason) in [
+        ("[fd00:18::2]:40000", Reason::Forwarded),
+        ("[fd00:99::2]:40000", Reason::SourceDenied),
+        ("[::ffff:198.18.0.2]:40000", Reason::NoListener),
+    ] {
+        let mut syn = tcp(client, "[fd00:18:1::1]:80", "S").build();
+        assert_eq!(run(&tables, &mut syn).reason, reason, "{client}");
+    }
+}
+
+#[test]
+fn a_connection_of_the_backends_own_is_no_answer_to_a_handshake() {
+    let (client, vip, backend) = ("198.18.0.2:40200", "198.18.1.1:80", "198.18.10.2:8080");
+    let tables = tables_once();
+    assert_eq!(run(&tables, &mut tcp(client, vip, "S").build()).reason, Reason::Forwarded);
+    for (frame, reason) in [
+        (tcp(backend, client, "S"), Reason::NoListener),
+        (tcp(backend, client, "S").options(), Reason::NoListener),
+        (tcp(backend, client, "S").vlan(5), Reason::NoListener),
+        (tcp(backend, client, "SA").options(), Reason::Replied),
+    ] {
+        assert_eq!(run(&tables, &mut frame.build()).reason, reason, "{frame:?}");
+    }
+}
+
+#[test]
+fn a_backend_that_ends_its_side_during_the_handshake_has_ended_it() {
+    let (client, vip, backend) = ("198.18.0.2:40201", "198.18.1.1:80", "198.18.10.2:8080");
+    let tables = tables_once();
+    for (frame, reason) in [
+        (tcp(client, vip, "S"), Reason::Forwarded),
+        (tcp(backend, client, "FA"), Reason::Replied),
+        (tcp(client, vip, "A"), Reason::Forwarded),
+        (tcp(client, vip, "FA"), Reason::Forwarded),
+    ] {
+        assert_eq!(run(&tables, &mut frame.build()).reason, reason, "{frame:?}");
+    }
+    assert_eq!(tables.flows.borrow()[&1], 0, "both sides have ended");
+}
+
+#[test]
+fn a_connection_past_the_vip_is_not_hijacked() {
+    let (client, vip, backend) = ("198.18.0.2:40202", "198.18.1.1:80", "198.18.10.2:8080");
+    let mut tables = tables_once();
+    tables.settings.tcp_new_ticks = 100;
+    // The client of an established flow dies without a word, comes back, and calls the backend itself.
+    for (now, frame, reason) in [
+        (1000, tcp(client, vip, "S"), Reason::Forwarded),
+        (1001, tcp(backend, client, "SA"), Reason::Replied),
+        (1002, tcp(client, vip, "A"), Reason::Forwarded),
+        (1003, tcp(backend, client, "A"), Reason::Replied),
+        // The ACK was lost: the backend says it again.
+        (1100, tcp(backend, client, "SA"), Reason::Replied),
+        (1101, tcp(backend, client, "SA"), Reason::StaleReply),
+        (1101, tcp(backend, client, "A"), Reason::NoListener),
+        (1102, tcp(client, vip, "S"), Reason::Forwarded),
+        (1103, tcp(backend, client, "SA"), Reason::Replied),
+    ] {
+        let mut bytes = frame.build();
+        let before = bytes.clone();
+        let mut packet = SlicePacket { bytes: &mut bytes, ingress: UPLINK };
+        assert_eq!(process(&mut packet, &tables, now).reason, reason, "{now}: {frame:?}");
+        let goes = matches!(reason, Reason::Forwarded | Reason::Replied);
+        assert_eq!(bytes == before, !goes, "{now}: {frame:?}");
+    }
 }
 
 /// The destination of an IPv4 frame.

@@ -20,5 +20,6 @@ pub mod model;
 pub mod pcap;
 pub mod placement;
 pub mod plot;
+pub mod privileges;
 pub mod reconcile;
 pub mod table;

@@ -1,8 +1,13 @@
 //! The programs in the kernel: the verifier takes them, and every packet of the table that the
-//! host's tables know ends alike in XDP and in TC, byte for byte.
+//! host's tables know ends alike in XDP and in TC, byte for byte; and so do random ones that the model
+//! knows.
 
 #![allow(clippy::panic, clippy::print_stdout, clippy::unwrap_used, reason = "a test may")]
 
+#[path = "kernel/against_model.rs"]
+mod against_model;
+#[path = "../../lb-common/tests/model/mod.rs"]
+mod model;
 #[path = "../../lb-common/tests/table/mod.rs"]
 mod table;
 
@@ -32,7 +37,10 @@ const VERIFIED_MAX: u32 = 100_000;
 const JITED_MAX: u32 = 12 << 10;
 
 fn load() -> Dataplane {
-    let limits = Limits { conns: 4096, embryos: 1024, ..Limits::default() };
+    load_with(Limits { conns: 4096, embryos: 1024, ..Limits::default() })
+}
+
+fn load_with(limits: Limits) -> Dataplane {
     Dataplane::load(&LoadOptions { limits, bpffs: None, trace: true }).unwrap()
 }
 

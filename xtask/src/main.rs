@@ -8,6 +8,7 @@
 mod bench;
 mod build;
 mod ci;
+mod fuzz;
 mod lab;
 mod run;
 mod setup;
@@ -48,6 +49,8 @@ enum Command {
         #[arg(value_enum, default_value = "all")]
         level: test::Level,
     },
+    /// Try random packets on the pipeline and on the model of it, and compare
+    Fuzz(fuzz::Options),
     /// Build and run the bench
     Bench {
         /// What to measure, and its options
@@ -81,6 +84,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Build => build::run().map(|()| ExitCode::SUCCESS),
         Command::Run { args } => run::run(&args),
         Command::Test { level } => Ok(test::run(level)),
+        Command::Fuzz(options) => fuzz::run(&options),
         Command::Bench { args } => bench::run(&args),
         Command::Ci => ci::run(),
         Command::Lab { command } => lab::run(command),

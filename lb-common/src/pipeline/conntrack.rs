@@ -62,7 +62,11 @@ pub fn find<'t, T: Tables>(tables: &'t T, flow: &Flow<'_>) -> Found<T::Entry<'t>
         Some(entry) => (entry, Stage::Conn),
         None if flow.protocol() != protocol::TCP => return Found::Nothing,
         None => match tables.conn(Stage::Embryo, flow.key) {
+            // A backend answers a handshake with ACK or RST: its bare SYN is a connection of its own.
+            // The first stage takes any bare SYN of an unknown flow for the first packet of one.
+            Some(entry) if flow.opens() && entry.kind == conn_kind::REPLY => return Found::Nothing,
             Some(entry) => (entry, Stage::Embryo),
+            None if flow.opens() => return Found::Nothing,
             None => return find_origin(tables, flow),
         },
     };
@@ -77,6 +81,16 @@ pub fn find<'t, T: Tables>(tables: &'t T, flow: &Flow<'_>) -> Found<T::Entry<'t>
         return Found::Reply(entry, stage, vip);
     }
     Found::Forward(entry, stage)
+}
+
+/// Whether a client's handshake is recorded. Its SYN may come again, and is no new flow: it takes no
+/// turn, and what the service has become since is none of its business.
+#[inline]
+pub fn is_shaking<T: Tables>(tables: &T, flow: &Flow<'_>) -> bool {
+    flow.protocol() == protocol::TCP
+        && tables
+            .conn(Stage::Embryo, flow.key)
+            .is_some_and(|entry| entry.kind == conn_kind::FORWARD)
 }
 
 /// A backend's packet of a handshake that has one entry: the client's.
@@ -122,15 +136,17 @@ pub const fn idle(now: u32, last_seen: u32) -> u32 {
     if idle.cast_signed() < 0 { 0 } else { idle }
 }
 
-/// A SYN-ACK on an entry whose flow has closed belongs to a connection that the client made past
-/// the VIP, with the same port to the same backend: rewriting it would hijack that connection.
+/// A SYN-ACK on an entry whose flow has closed, or whose handshake is long over, belongs to a connection
+/// that the client made past the VIP, with the same port to the same backend: rewriting it would hijack
+/// that connection. Until then it is one that came again because the client's ACK was lost.
 #[inline]
 fn is_stale_answer(flow: &Flow<'_>, stage: Stage, conn: &Conn) -> bool {
     const SYN_ACK: u8 = tcp_flag::SYN | tcp_flag::ACK;
     flow.tcp_flags & SYN_ACK == SYN_ACK
         && conn.kind == conn_kind::REPLY
         && matches!(stage, Stage::Conn)
-        && conn.state > conn_state::ESTABLISHED
+        && (conn.state > conn_state::ESTABLISHED
+            || idle(flow.now, conn.created) > flow.settings.tcp_new_ticks)
 }
 
 /// How long an entry may be idle.
@@ -274,7 +290,9 @@ pub fn promote<T: Tables>(
     entry: &SharedConn,
     draft: &mut Draft,
 ) -> Done {
-    let state = next_state(conn_state::ESTABLISHED, conn_kind::FORWARD, flow.tcp_flags);
+    // The backend may have ended its side before.
+    let state = entry.state.max(conn_state::ESTABLISHED);
+    let state = next_state(state, conn_kind::FORWARD, flow.tcp_flags);
     let (backend, single) = (entry.backend, entry.flags & conn_flag::SINGLE != 0);
     draft.conn = **entry;
     draft.conn.flags &= !conn_flag::SINGLE;

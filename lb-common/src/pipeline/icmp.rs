@@ -90,11 +90,14 @@ fn perform<P: Packet>(
 /// The headers of an error.
 #[cfg_attr(target_arch = "bpf", inline(always))]
 fn error<P: Packet>(packet: &P) -> Result<Headers, Reason> {
-    let Network { at, number, .. } = parse::network::<false, P>(packet)?;
-    if (number != protocol::ICMP || at.v6) && (number != protocol::ICMPV6 || !at.v6) {
-        return Err(Reason::NotTransport);
+    let Network { at, number, piece, .. } = parse::network::<true, P>(packet)?;
+    if piece.place != 0 {
+        return Err(Reason::Icmp);
     }
-    let Some(icmp) = packet.header::<Icmp>(at.l4) else { return Err(Reason::Malformed) };
+    if (number != protocol::ICMP || at.v6) && (number != protocol::ICMPV6 || !at.v6) {
+        return Err(Reason::Icmp);
+    }
+    let Some(icmp) = packet.header::<Icmp>(at.l4) else { return Err(Reason::Icmp) };
     let is_error = Icmp::is_error(number, icmp.kind);
     if is_error { Ok(Headers { protocol: number, ..at.headers() }) } else { Err(Reason::Icmp) }
 }

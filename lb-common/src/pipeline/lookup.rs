@@ -13,8 +13,9 @@ use crate::{
 #[inline]
 pub fn lookup<'t, T: Tables>(tables: &'t T, flow: &Flow<'_>) -> Result<&'t Service, Reason> {
     let ((address, port), protocol) = (flow.key.destination(), flow.protocol());
-    // Keys hold IPv4 as IPv4-mapped addresses, which no IPv6 packet may have (RFC 4291, 2.5.5.2).
-    if flow.key.is_v6() && address.is_v4() {
+    // Keys hold IPv4 as IPv4-mapped addresses, which no IPv6 packet may have (RFC 4291, 2.5.5.2): such
+    // a client would pass for one of IPv4 in allow lists and affinity.
+    if flow.key.is_v6() && (address.is_v4() || flow.key.source().0.is_v4()) {
         return Err(Reason::NoListener);
     }
     if let Some(service) = tables.listen(&ListenKey { address, port, protocol, zero: 0 }) {

@@ -51,6 +51,9 @@ fn decide<P: Packet, T: Tables>(
     }
     let Headers { tcp_flags, payload, .. } = *headers;
     let flow = Flow { key, settings, now, tcp_flags, payload };
+    if conntrack::is_shaking(tables, &flow) {
+        return Err(Verdict::goes_on(Action::Track));
+    }
     let choice = choose(tables, &flow);
     let (service, id) = (choice.service, choice.backend);
     if id == NOBODY {

@@ -25,17 +25,19 @@ pub fn refuse<P: Packet, T: Tables>(packet: &mut P, tables: &T) -> Verdict {
     let verdict = tables.with_workspace(|work| work.decision.verdict);
     let verdict = verdict.unwrap_or(Verdict::ended(Reason::TableFault));
     let answered = is_answered(tables, &headers) && answer(packet, &headers).is_some();
-    let action = if answered { Action::Transmit } else { Action::Drop };
-    let verdict = Verdict { action, ..verdict };
+    let (action, ifindex) =
+        if answered { (Action::Transmit, packet.ingress()) } else { (Action::Drop, 0) };
+    let verdict = Verdict { action, ifindex, ..verdict };
     tables.count(&verdict, packet.length());
     verdict
 }
 
-/// A reset is no question.
+/// A reset is no question, and a later fragment has no header to answer.
 #[inline]
 fn is_answered<T: Tables>(tables: &T, headers: &Headers) -> bool {
     let wanted = |settings: &Settings| settings.flags & settings_flag::RESETS != 0;
     headers.protocol == protocol::TCP
+        && !headers.later
         && headers.tcp_flags & tcp_flag::RST == 0
         && tables.settings().is_some_and(wanted)
 }

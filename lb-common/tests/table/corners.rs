@@ -245,10 +245,9 @@ fn errors_about_nothing() -> Vec<Row> {
 fn resets() -> Vec<Row> {
     let (nobody, drained) = ("198.18.1.1:81", "198.18.1.1:83");
     let client = "198.18.0.2:42020";
-    let back = (Action::Transmit, 0);
     let refused = |what, frame: Frame| {
         let answer = reset(&frame, 0, Some(1001));
-        row(what, frame.build(), Reason::NoBackend, back, answer)
+        row(what, frame.build(), Reason::NoBackend, BACK, answer)
     };
     let tagged = tcp(client, nobody, "S").vlan(5);
     let mut answer = reset(&Frame { vlan: None, ..tagged.clone() }, 0, Some(1001));
@@ -258,6 +257,6 @@ fn resets() -> Vec<Row> {
         refused("at its last hop", tcp(client, nobody, "S").hops(1)),
         refused("with a payload of odd length", tcp(client, nobody, "S").payload(b"early")),
         refused("to a service whose backend is drained", tcp(client, drained, "S")),
-        row("from a tagged link", tagged.build(), Reason::NoBackend, back, answer),
+        row("from a tagged link", tagged.build(), Reason::NoBackend, BACK, answer),
     ]
 }

@@ -152,7 +152,13 @@ const fn none<T>() -> Option<T> {
 
 /// Reads a request line.
 pub fn parse_request(line: &[u8]) -> Result<Request, String> {
-    serde_json::from_slice(line).map_err(|error| format!("not a request: {error}"))
+    serde_json::from_slice(line).map_err(|error| format!("not a request: {}", harmless(&error)))
+}
+
+/// A message that may repeat what was sent, without what a terminal would act on.
+fn harmless(error: &serde_json::Error) -> String {
+    let shown = |c: char| if c.is_control() { c.escape_debug().to_string() } else { c.to_string() };
+    error.to_string().chars().map(shown).collect()
 }
 
 /// Reads an answer line: the data, or the daemon's error, or (outside) what is wrong with the line.
@@ -160,7 +166,7 @@ pub fn parse_response<T>(line: &[u8]) -> Result<Result<T, String>, String>
 where
     T: for<'de> Deserialize<'de>,
 {
-    let reply: Reply<T> = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+    let reply: Reply<T> = serde_json::from_slice(line).map_err(|error| harmless(&error))?;
     match (reply.ok, reply.data, reply.error) {
         (true, Some(data), None) => Ok(Ok(data)),
         (false, None, Some(error)) => Ok(Err(error)),

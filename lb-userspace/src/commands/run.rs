@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 use crate::{
     cli::RunArgs,
     config::{self, Loaded},
-    daemon,
+    daemon, privileges,
 };
 
 /// Runs the daemon until a signal ends it.
@@ -18,6 +18,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
         bpffs: Some(args.bpffs.clone()),
     };
     daemon::ports::allow_many_files();
+    privileges::drop_the_rest().context("cannot give up privileges that are not needed")?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use super::{
     address,
     decode::list,
-    error::{Diagnostic, Mistake, Place, Report, nearest},
+    error::{Diagnostic, Mistake, Place, Report, escaped, nearest},
     field::{At, Field, List},
     publish::{listen_address, publish},
     raw::{RawHealth, Text},
@@ -253,7 +253,8 @@ fn place(label: usize) -> Place {
 fn line(labels: &[(&str, &str)], found: &Diagnostic) -> String {
     let Diagnostic { line, message, hint, .. } = found;
     let label = usize::try_from(*line).ok().and_then(|at| labels.get(at));
-    let name = label.map_or("", |(name, _)| name);
+    // A label is called whatever its writer liked, and a terminal shows it.
+    let name = escaped(label.map_or("", |(name, _)| name));
     let hint = hint.as_ref().map_or_else(String::new, |hint| format!(" ({hint})"));
     format!("label {PREFIX}{name}: {message}{hint}")
 }
@@ -269,7 +270,8 @@ fn unknown(name: &str) -> Mistake {
         None => ("", name),
     };
     let known = if scope.is_empty() { &LABELS[..] } else { LABELS.split_at(OF_CONTAINER).1 };
-    let scope = if scope.is_empty() { String::new() } else { format!("{NAMED}{scope}.") };
+    let scope =
+        if scope.is_empty() { String::new() } else { format!("{NAMED}{}.", escaped(scope)) };
     match nearest(key, known.iter().copied()) {
         Some(near) => mistake.hint(format!("did you mean `{PREFIX}{scope}{near}`?")),
         None => mistake.hint(format!("after `{PREFIX}{scope}` comes one of {}", list(known))),

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     time::Duration,
@@ -184,6 +185,39 @@ fn a_configuration_that_does_not_validate_changes_nothing() {
     clean(&load(&process, false, 50).finish().unwrap(), 50);
     process.write_config(3);
     eventually("it is mended", || process.status()["last_reload"]["error"].is_null());
+}
+
+/// A line of `/proc/PID/status`, as a number in hex.
+fn of_status(process: &Process, field: &str) -> u64 {
+    let pid = process.child.as_ref().unwrap().id();
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+    u64::from_str_radix(line.trim_start_matches(':').trim(), 16).unwrap()
+}
+
+#[test]
+fn the_daemon_keeps_no_capability_that_it_does_not_need() {
+    // Their numbers in linux/capability.h.
+    let (read_search, bind, net_admin, ptrace, admin) = (2, 10, 12, 19, 21);
+    let (perfmon, bpf) = (38, 39);
+    let mask = |all: &[u32]| all.iter().fold(0_u64, |mask, number| mask | 1 << number);
+    let effective = mask(&[read_search, bind, net_admin, ptrace, perfmon, bpf]);
+    let permitted = effective | mask(&[admin]);
+    let process = Process::new();
+    for (field, allowed) in [
+        ("CapEff", effective),
+        ("CapPrm", permitted),
+        ("CapBnd", permitted),
+        ("CapInh", 0),
+        ("CapAmb", 0),
+    ] {
+        let has = of_status(&process, field);
+        assert_eq!(has & !allowed, 0, "{field}: {has:x}");
+    }
+    assert_eq!(of_status(&process, "CapEff"), effective);
+    assert_eq!(of_status(&process, "NoNewPrivs"), 1);
+    let mode = fs::metadata(process.path("weir.sock")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
 }
 
 #[test]

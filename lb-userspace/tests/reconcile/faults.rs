@@ -1,8 +1,14 @@
 //! A fault at every write of every scenario.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
-use lb_userspace::{maps::memory::Fault, model::Limits};
+use lb_userspace::{
+    maps::{Write, memory::Fault},
+    model::Limits,
+};
 
 use crate::{
     scenarios::histories,
@@ -41,6 +47,31 @@ fn any_write_may_fail_and_the_next_plan_makes_up_for_it() {
             assert_eq!(world.plan().unwrap().steps, [], "{what}, write {n}");
         }
     });
+}
+
+/// What a write does, without to what.
+fn kind(write: &Write) -> &'static str {
+    match write {
+        Write::Settings(_) => "settings",
+        Write::Ports { .. } => "ports",
+        Write::Backend { .. } => "backend",
+        Write::Page { .. } => "page",
+        Write::Listen(..) => "listen",
+        Write::RemoveListen(_) => "remove listen",
+        Write::Range(..) => "range",
+        Write::RemoveRange(_) => "remove range",
+        Write::Source(_) => "source",
+        Write::RemoveSource(_) => "remove source",
+    }
+}
+
+#[test]
+fn every_kind_of_write_is_among_those_that_fail() {
+    let mut kinds = BTreeSet::new();
+    every_plan(|_, before| {
+        kinds.extend(before.clone().run().steps.iter().map(|step| kind(&step.write)));
+    });
+    assert_eq!(kinds.len(), 10, "{kinds:?}");
 }
 
 #[test]

@@ -25,6 +25,7 @@ use rtnetlink::{
 };
 
 use super::netlink;
+use crate::privileges::let_this_thread_enter_namespaces;
 
 /// `ETHTOOL_GGRO` and `ETHTOOL_SGRO` of `linux/ethtool.h`.
 const GET_GRO: u32 = 0x2b;
@@ -84,6 +85,7 @@ async fn number(handle: &Handle, namespace: &File) -> Option<i32> {
 fn inside<T: Send>(namespace: &File, work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
     thread::scope(|scope| {
         let thread = scope.spawn(|| {
+            let_this_thread_enter_namespaces();
             setns(namespace.as_fd(), CloneFlags::CLONE_NEWNET)?;
             work()
         });
