@@ -31,6 +31,9 @@ pub struct Traffic {
     pub bytes_out: u64,
 }
 
+/// What a first fragment says: its ports, whether it is of UDP, and when it came.
+pub type First = (u16, u16, bool, u32);
+
 /// What was learned of a backend: its id, what, and after how many microseconds.
 pub type Heard = (u32, &'static str, u32);
 
@@ -48,7 +51,7 @@ pub struct Balancer {
     pub backends: BTreeMap<u32, Traffic>,
     pub heard: Vec<Heard>,
     /// What the first fragments of packets said: their ports and protocol, and when.
-    pub firsts: BTreeMap<(IpAddr, IpAddr, (u32, u8)), (u16, u16, bool, u32)>,
+    pub firsts: BTreeMap<(IpAddr, IpAddr, (u32, u8)), First>,
 }
 
 /// What the tables say (`ticks_per_second`).

@@ -60,6 +60,18 @@ pub enum LoadError {
         /// Its process.
         holder: Option<u32>,
     },
+    /// Another version is at work.
+    #[error(
+        "{}: a weir whose maps have layout {found} (this one: {}) left its programs at work here: start that version again, or take them off by \"weir detach\", which ends their flows",
+        path.display(),
+        lb_common::abi::ABI_VERSION
+    )]
+    OtherVersion {
+        /// Its pins.
+        path: PathBuf,
+        /// Its layout.
+        found: String,
+    },
     /// A pinned map does not fit.
     #[error(
         "pinned map {name} has key/value/entries {found}, this configuration needs {wanted}: \
@@ -129,6 +141,7 @@ impl Dataplane {
         host::check_bpffs(bpffs)?;
         let failed = |source| LoadError::Pin { path: bpffs.clone(), source };
         let pins = Pins::new(bpffs).map_err(failed)?;
+        pins.check_versions()?;
         let adopted = pins.root().exists();
         pins.create().map_err(failed)?;
         let lock = pins.lock()?;

@@ -53,6 +53,34 @@ impl Pins {
         Ok(all)
     }
 
+    /// Refuses to work beside what a daemon of another version left at work in this namespace: both would
+    /// answer for the same addresses, each from its own maps.
+    pub(super) fn check_versions(&self) -> Result<(), LoadError> {
+        let Some(bpffs) = self.root.parent() else { return Ok(()) };
+        let failed = |source| LoadError::Pin { path: bpffs.to_owned(), source };
+        let own = self.of();
+        for other in Self::all(bpffs).map_err(failed)? {
+            let is_other = match (&own, other.of()) {
+                (Some((version, namespace)), Some((another, same))) => {
+                    *namespace == same && *version != another
+                }
+                (Some(_) | None, Some(_) | None) => false,
+            };
+            if is_other && !other.link_names().is_empty() {
+                let found = other.of().map(|(version, _)| version).unwrap_or_default();
+                return Err(LoadError::OtherVersion { path: other.root, found });
+            }
+        }
+        Ok(())
+    }
+
+    /// The version and the namespace that the directory is named by.
+    fn of(&self) -> Option<(String, String)> {
+        let name = self.root.file_name()?.to_str()?;
+        let (version, namespace) = name.strip_prefix(PREFIX)?.split_once('-')?;
+        Some((version.to_owned(), namespace.to_owned()))
+    }
+
     /// The links that an earlier daemon of this thread's namespace left under `bpffs`, and with
     /// them a program that goes on balancing.
     pub fn left_behind(bpffs: &Path) -> io::Result<Vec<PathBuf>> {

@@ -256,3 +256,37 @@ fn no_namespace_gets_the_pins_of_one_that_is_gone() {
         seen.insert(inode, pins).is_some()
     });
 }
+
+#[test]
+fn programs_of_another_version_are_named_and_go_on() {
+    let mut process = Process::new();
+    process.signal(Signal::SIGKILL);
+    let bpffs = process.path("bpf");
+    let [pins] = &Pins::all(&bpffs).unwrap()[..] else { panic!("the pins of one daemon") };
+    let name = pins.root().file_name().unwrap().to_str().unwrap().to_owned();
+    let (version, namespace) = name["weir-v".len()..].split_once('-').unwrap();
+    let version: u32 = version.parse().unwrap();
+    // As an earlier version or a later one would have left them.
+    for other in [version - 1, version + 1] {
+        let theirs = bpffs.join(format!("weir-v{other}-{namespace}"));
+        fs::rename(bpffs.join(&name), &theirs).unwrap();
+        let before = host(&process.world, Some(&bpffs));
+        let mut command = process.world.lab.lb().command(env!("CARGO_BIN_EXE_weir"));
+        command.arg("run").arg("--config").arg(process.path("weir.yaml"));
+        let output = command.arg("--bpffs").arg(&bpffs).stdin(Stdio::null()).output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success(), "{other}: {text}");
+        let part = format!("a weir whose maps have layout {other} (this one: {version}) left its");
+        assert!(text.contains(&part), "{other}: {text}");
+        assert_eq!(host(&process.world, Some(&bpffs)), before, "{other}");
+        let report = process.world.load(60);
+        assert_eq!((report.answered(), report.failures()), (60, 0), "{other}: {report:?}");
+        fs::rename(&theirs, bpffs.join(&name)).unwrap();
+    }
+    // "weir detach" takes them off, whichever they are.
+    let theirs = bpffs.join(format!("weir-v{}-{namespace}", version + 1));
+    fs::rename(bpffs.join(&name), theirs).unwrap();
+    process.detach();
+    process.start();
+    assert_eq!(process.world.load(60).failures(), 0);
+}
