@@ -12,7 +12,7 @@ use super::{
     parse::{self, Network},
     reply,
     rewrite::Decision,
-    verdict::{Reason, Verdict},
+    verdict::{Action, Reason, Verdict},
     workspace::Workspace,
 };
 use crate::{
@@ -57,7 +57,13 @@ pub(super) fn translate<const LEAVES: bool, P: Packet, T: Tables>(
     let quoted = tables.handed_over();
     let done =
         tables.with_workspace(|work| match decide(packet, tables, &outer, &quoted, now, work) {
-            Ok(()) => perform(packet, &outer, &quoted, work),
+            Ok(()) => {
+                if LEAVES {
+                    // The stack has found its way already.
+                    work.decision.verdict.action = Action::Pass;
+                }
+                perform(packet, &outer, &quoted, work)
+            }
             Err(reason) => Verdict::ended(reason),
         });
     done.unwrap_or(Verdict::ended(Reason::TableFault))

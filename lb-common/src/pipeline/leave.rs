@@ -45,7 +45,6 @@ pub fn leave_icmp<P: Packet, T: Tables>(packet: &mut P, tables: &T, now: u32) ->
     if verdict.reason != Reason::IcmpError {
         return OTHER;
     }
-    let verdict = Verdict { action: Action::Pass, ..verdict };
     tables.count(&verdict, packet.length());
     verdict
 }

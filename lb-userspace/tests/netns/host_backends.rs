@@ -1,7 +1,7 @@
 //! Backends that are processes of the balancer's own host: their replies meet no hook on their way in.
 
 use std::{
-    io::{Read as _, Write as _},
+    io::{ErrorKind, Read as _, Write as _},
     net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     time::Duration,
 };
@@ -133,13 +133,23 @@ fn datagrams_of_the_host_come_back_from_the_vip() {
         for socket in [&server, &client] {
             socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         }
-        client.send_to(b"question", (vip, 80)).unwrap();
-        let mut bytes = [0; 64];
-        let (length, asker) = server.recv_from(&mut bytes).unwrap();
-        assert_eq!(asker, client.local_addr().unwrap(), "the client's own address is seen");
-        server.send_to(&bytes[..length], asker).unwrap();
-        let (length, answerer) = client.recv_from(&mut bytes).unwrap();
-        assert_eq!((answerer, &bytes[..length]), (SocketAddr::new(vip, 80), &b"question"[..]));
+        // One that fits into a frame, and one that does not.
+        for length in [8, 4000] {
+            client.send_to(&noise(length), (vip, 80)).unwrap();
+            let mut bytes = [0; 8000];
+            let (arrived, asker) = server.recv_from(&mut bytes).unwrap();
+            assert_eq!(asker, client.local_addr().unwrap(), "the client's own address is seen");
+            server.send_to(&bytes[..arrived], asker).unwrap();
+            let (arrived, answerer) = client.recv_from(&mut bytes).unwrap();
+            assert_eq!(answerer, SocketAddr::new(vip, 80));
+            assert!(bytes[..arrived] == noise(length)[..], "{vip}: {arrived} of {length} bytes");
+        }
+        // Nobody is there any more: the host's own stack says so, in the name of the VIP.
+        drop(server);
+        client.connect((vip, 80)).unwrap();
+        client.send(b"anybody?").unwrap();
+        let error = client.recv(&mut [0; 64]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionRefused, "{vip}: {error}");
     }
 }
 
