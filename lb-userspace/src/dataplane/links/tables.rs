@@ -81,8 +81,8 @@ pub(super) struct Exit {
 /// Why only the stack can take the packets.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Stuck {
-    #[error("an address of this host")]
-    Host,
+    #[error("{0}: an address of this host")]
+    Host(IpAddr),
     #[error("{0}")]
     Nowhere(String),
     #[error("the route names link {0}, which is gone")]
@@ -105,7 +105,7 @@ impl From<Stuck> for Resolved {
             dst_mac: [0; 6],
             src_mac: [0; 6],
             veth: None,
-            of_host: stuck == Stuck::Host,
+            of_host: matches!(stuck, Stuck::Host(_)),
             unresolved: matches!(stuck, Stuck::Neighbour(_) | Stuck::Port { .. }),
             why: format!("stack: {stuck}"),
         }
@@ -116,7 +116,7 @@ impl Tables {
     pub(super) fn exit(&self, address: IpAddr, route: &Route) -> Result<Exit, Stuck> {
         let (link, next_hop) = match route {
             Route::Out { link, next_hop } => (*link, *next_hop),
-            Route::Host => return Err(Stuck::Host),
+            Route::Host => return Err(Stuck::Host(address)),
             Route::Nowhere(why) => return Err(Stuck::Nowhere(format!("{address}: {why}"))),
         };
         let out = self.links.get(&link).ok_or(Stuck::LinkGone(link))?;
@@ -216,7 +216,8 @@ mod tests {
             assert!(!found.of_host, "{why}");
         }
         let host = Resolved::from(tables().exit(ADDRESS, &Route::Host).unwrap_err());
-        assert_eq!((host.way, host.why.as_str()), (way::STACK, "stack: an address of this host"));
+        let why = "stack: 198.18.10.2: an address of this host";
+        assert_eq!((host.way, host.why.as_str()), (way::STACK, why));
         assert!(host.of_host && !host.unresolved);
         let nowhere = tables().exit(ADDRESS, &Route::Nowhere("no".to_owned())).unwrap_err();
         assert_eq!(Resolved::from(nowhere).why, "stack: 198.18.10.2: no");
