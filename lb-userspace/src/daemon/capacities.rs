@@ -8,7 +8,7 @@ use std::{
 
 use super::{Daemon, machines::Machines, state::State};
 use crate::{
-    admin::report::{BackendState, LoadReport},
+    admin::report::{BackendState, LoadReport, missing},
     dataplane::signals::Reading,
     load::{
         Controller, Decision, Explanation, Guard, Settings, Verdict,
@@ -205,8 +205,24 @@ impl Daemon {
             in_flight,
             error_share,
             capacity,
-            text: verdict.explanation.to_string(),
+            text: match self.no_figures(endpoint) {
+                Some(why) => format!("{}; {}", verdict.explanation, missing(&why)),
+                None => verdict.explanation.to_string(),
+            },
         })
+    }
+
+    /// Why the host of a backend does not show its load, if it should.
+    pub(super) fn no_figures(&self, endpoint: &Endpoint) -> Option<String> {
+        let machines = &self.capacities.machines;
+        machines.trouble(&self.state.who(endpoint)).map(ToOwned::to_owned)
+    }
+
+    /// The same in a sentence.
+    pub(super) fn load_text(&self, service: &Service, endpoint: &Endpoint) -> String {
+        let missing = || self.no_figures(endpoint).map(|why| missing(&why));
+        let text = self.load_report(service, endpoint).map(|load| load.text);
+        text.or_else(missing).unwrap_or_default()
     }
 
     /// What limits a service.

@@ -99,6 +99,7 @@ impl Daemon {
                 requests: tables.load(id, true),
                 weight: self.state.weight(&service.name, spec.endpoint, spec.weight.get()),
                 capacity: self.load_report(service, &spec.endpoint).map(|load| load.capacity),
+                load: self.load_text(service, &spec.endpoint),
                 state: self.state.backend_state(&spec.endpoint),
                 chosen: id == chosen && id != 0,
             }

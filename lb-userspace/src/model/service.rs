@@ -1,6 +1,6 @@
 //! Services and their backends.
 
-use std::{fmt, time::Duration};
+use std::{fmt, path::Path, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -130,12 +130,14 @@ impl Policy {
 }
 
 /// A backend as one service names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackendSpec {
     /// Where it serves.
     pub endpoint: Endpoint,
     /// Its configured weight in this service.
     pub weight: Weight,
+    /// The cgroup of its processes, if they are this host's and somebody said which.
+    pub cgroup: Option<Arc<Path>>,
 }
 
 /// A service as configured.
