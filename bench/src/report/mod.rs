@@ -1,6 +1,7 @@
 //! The common report of all sub-commands: what was measured, how sure that is, what was to be
 //! reached, and what a sceptic needs to measure it again. On the terminal, as JSON, CSV and HTML.
 
+mod compare;
 mod html;
 mod machine;
 mod peer;
@@ -14,10 +15,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
 
-use self::machine::Run;
+use self::{
+    compare::{Comparison, Saved},
+    machine::Run,
+};
 pub(crate) use self::{
     peer::Peer,
     row::{Bar, Better, Row, Verdict},
@@ -72,7 +76,7 @@ pub(crate) struct Report {
 }
 
 /// Where a report goes, besides the terminal.
-#[derive(Debug, Default, clap::Args)]
+#[derive(Debug, clap::Args)]
 pub(crate) struct Output {
     /// Also write the result, with every sample, to this file
     #[arg(long, value_name = "FILE")]
@@ -83,6 +87,12 @@ pub(crate) struct Output {
     /// Also write a page for a browser, with plots, that needs nothing but itself
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+    /// Compare with the JSON of an earlier run; a ratio that is significantly worse fails
+    #[arg(long, value_name = "OLD.json", value_parser = Saved::argument)]
+    compare: Option<Saved>,
+    /// How much worse than then a row may be
+    #[arg(long, value_name = "PERCENT", default_value_t = 5.0)]
+    tolerance: f64,
 }
 
 impl Report {
@@ -104,10 +114,17 @@ impl Report {
         }
     }
 
-    /// Puts the report where it was asked for, and always on the terminal.
+    /// Puts the report where it was asked for, and always on the terminal. Fails if something is
+    /// significantly worse than in the report that it is compared with.
     pub(crate) fn publish(mut self, output: &Output) -> Result<()> {
         self.run.end();
         print!("{}", text::of(&self));
+        let compared = output.compare.as_ref();
+        let compared = compared.map(|old| Comparison::new(&self, old, output.tolerance));
+        if let Some(Ok(Comparison { title, text, .. })) = &compared {
+            print!("\n{title}\n\n{text}");
+            self.tables.push(Table { title: title.clone(), text: text.clone() });
+        }
         if let Some(path) = &output.json {
             let text = serde_json::to_string_pretty(&self).context("the report is no JSON")?;
             write(path, &(text + "\n"))?;
@@ -118,6 +135,9 @@ impl Report {
         if let Some(path) = &output.html {
             write(path, &html::of(&self))?;
         }
+        // What was measured is kept whatever it is compared with.
+        let regressed = compared.transpose()?.map_or(0, |comparison| comparison.regressed);
+        ensure!(regressed == 0, "{regressed} rows are significantly worse than they were");
         Ok(())
     }
 
