@@ -8,6 +8,7 @@ mod forecast;
 mod path;
 mod place;
 mod program;
+mod progress;
 mod publish;
 mod report;
 mod shuffle;

@@ -5,7 +5,9 @@
 //! two figures of one round is therefore steadier than either of them, and the median of these
 //! ratios steadier than the ratio of two medians.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+use crate::shuffle::Shuffle;
 
 /// Middle and ends of a sample.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -21,6 +23,35 @@ impl Spread {
         let sorted = sorted(values);
         let (min, max) = (*sorted.first()?, *sorted.last()?);
         Some(Self { median: quantile(&sorted, 0.5)?, min, max })
+    }
+}
+
+/// Where the median of what was sampled is with a probability of 95 %.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Interval {
+    pub(crate) low: f64,
+    pub(crate) high: f64,
+}
+
+impl Interval {
+    /// By the percentile bootstrap (Efron, "Bootstrap methods: another look at the jackknife",
+    /// 1979): the medians of many samples drawn from the sample. The draws are the same ones for
+    /// the same values. One value says nothing of how sure it is.
+    pub(crate) fn of_median(values: &[f64]) -> Option<Self> {
+        const DRAWS: usize = 4_000;
+        let values = sorted(values);
+        if values.len() < 2 {
+            return None;
+        }
+        let mut shuffle = Shuffle::new(0x0b00_7574);
+        let mut drawn = vec![0.0; values.len()];
+        let mut medians = Vec::with_capacity(DRAWS);
+        for _ in 0..DRAWS {
+            drawn.fill_with(|| values[shuffle.below(values.len())]);
+            medians.extend(median(&drawn));
+        }
+        medians.sort_by(f64::total_cmp);
+        Some(Self { low: quantile(&medians, 0.025)?, high: quantile(&medians, 0.975)? })
     }
 }
 
@@ -90,6 +121,24 @@ mod tests {
         ];
         for (values, expected) in cases {
             assert_eq!(median(values), expected, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn intervals_of_medians() {
+        let of = |values: &[f64]| Interval::of_median(values);
+        for nothing in [&[][..], &[1.0], &[f64::NAN, 1.0], &[f64::INFINITY]] {
+            assert_eq!(of(nothing), None, "{nothing:?}");
+        }
+        assert_eq!(of(&[2.0, 2.0, 2.0]), Some(Interval { low: 2.0, high: 2.0 }));
+        assert_eq!(of(&[1.0, 3.0]), Some(Interval { low: 1.0, high: 3.0 }));
+        let calm: Vec<f64> = (0..11).map(|round| 1.0 + 0.01 * f64::from(round)).collect();
+        let outliers = [&calm[..9], &[90.0, -70.0]].concat();
+        for values in [calm, outliers] {
+            let Interval { low, high } = of(&values).unwrap();
+            let middle = median(&values).unwrap();
+            assert!(1.0 <= low && low < middle && middle < high && high <= 1.1, "{low} {high}");
+            assert_eq!(of(&values), Some(Interval { low, high }), "the same draws");
         }
     }
 

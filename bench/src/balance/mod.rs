@@ -3,12 +3,7 @@
 mod experiments;
 mod sim;
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    io::{IsTerminal as _, Write as _, stderr, stdout},
-    path::PathBuf,
-};
+use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 use lb_userspace::{
@@ -22,7 +17,8 @@ use self::{
     sim::Policy,
 };
 use crate::{
-    report::{Report, Row},
+    progress::Progress,
+    report::{self, Output, Report, Row},
     stats::median,
 };
 
@@ -47,19 +43,8 @@ pub(crate) struct Options {
     /// The first seed
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Also write every figure to this file
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-}
-
-/// What `--json` writes.
-#[derive(Serialize)]
-struct Document<'r> {
-    bench: &'static str,
-    seed: u64,
-    rounds: u64,
-    policies: Vec<PolicyFigures<'r>>,
-    rows: &'r [Row],
+    #[command(flatten)]
+    output: Output,
 }
 
 #[derive(Serialize)]
@@ -74,14 +59,16 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     debug_assert!(options.sim, "clap requires it");
     let rounds = if options.quick { 1 } else { options.rounds };
     let seeds: Vec<u64> = (0..rounds).map(|round| options.seed.wrapping_add(round)).collect();
+    let mut report = Report::begin("balance --sim", seeds.len(), options.seed);
+    let mut progress = Progress::new("balance", Policy::ALL.len() + 1);
     let mut measured = Measured::default();
-    for (index, policy) in Policy::ALL.into_iter().enumerate() {
-        progress(&format!("{} of {}: {}", index + 1, Policy::ALL.len(), policy.name()));
+    for policy in Policy::ALL {
+        progress.step(policy.name());
         measured.policy(policy, &seeds);
     }
-    progress("settling");
+    progress.step("settling");
     let settling = settling_rows(if options.quick { 4 } else { 20 }, options.seed);
-    progress("");
+    drop(progress);
     let mut rows = target_rows(&measured);
     rows.extend(class_row(Policy::Adaptive, Class::Bound(Resource::Io), &seeds));
     rows.extend(class_row(Policy::AdaptiveCpu, Class::Latency, &seeds));
@@ -89,44 +76,19 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     rows.extend(settling);
     rows.sort_by_key(|row| row.id);
 
-    let mut out = stdout().lock();
-    write!(
-        out,
-        "\n99th percentile of latency in ms; E1 in requests/s\n\n{}",
-        table(&measured).render(false)
-    )?;
-    drop(out);
-    let report = Report {
-        bench: "balance --sim",
-        rounds: seeds.len(),
-        seed: options.seed,
-        rows,
-        series: Vec::new(),
-    };
-    report.publish(None)?;
-    let Some(path) = &options.json else { return Ok(()) };
+    // Simulated: the same on every machine.
+    report.rows = rows.into_iter().map(Row::as_exact).collect();
+    report.tables.push(report::Table {
+        title: "99th percentile of latency in ms; E1 in requests/s".to_owned(),
+        text: table(&measured).render(false),
+    });
     let policies = Policy::ALL.into_iter().map(|policy| PolicyFigures {
         policy: policy.name(),
         scenarios: measured.of(policy).collect(),
     });
-    let document = Document {
-        bench: report.bench,
-        seed: options.seed,
-        rounds,
-        policies: policies.collect(),
-        rows: &report.rows,
-    };
-    let text = serde_json::to_string_pretty(&document).context("the result is no JSON")?;
-    fs::write(path, text + "\n").with_context(|| format!("cannot write {}", path.display()))
-}
-
-/// One line that is written over, where a person looks at it.
-fn progress(text: &str) {
-    let mut out = stderr().lock();
-    if out.is_terminal() {
-        // Nobody misses a line that cannot be shown.
-        let _unseen = write!(out, "\r\x1b[K{text}").and_then(|()| out.flush());
-    }
+    let policies: Vec<_> = policies.collect();
+    report.details = serde_json::to_value(policies).context("the figures are no JSON")?;
+    report.publish(&options.output)
 }
 
 /// Policies by scenarios.

@@ -5,12 +5,7 @@ mod cluster;
 mod curve;
 mod load;
 
-use std::{
-    fs,
-    io::{IsTerminal as _, Write as _},
-    path::PathBuf,
-    time::Duration,
-};
+use std::{fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result};
 use lb_userspace::{
@@ -24,7 +19,10 @@ use self::{
     curve::{Point, at_cost, mark_pareto, ratio},
     load::{Load, TRACES, data_directory, flash_crowds},
 };
-use crate::report::{Bar, Better, Report, Row};
+use crate::{
+    progress::Progress,
+    report::{self, Bar, Better, Output, Plot, Report, Row},
+};
 
 /// Targets of the sweep, in percent.
 const TARGETS: std::ops::RangeInclusive<u32> = 30..=96;
@@ -56,12 +54,11 @@ pub(crate) struct Options {
     /// Where the traces are; the default is `$WEIR_DATA`, else ../shared/data beside the workspace
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Also write the result, with every target of every scaler, to this file
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
     /// Also draw cost and violations of the flash crowds
     #[arg(long, value_name = "SVG")]
     plot: Option<PathBuf>,
+    #[command(flatten)]
+    output: Output,
 }
 
 /// One kind of load with one start-up time.
@@ -83,39 +80,32 @@ struct Kind {
     rounds: Vec<Vec<Load>>,
 }
 
-#[derive(Serialize)]
-struct Answer<'a> {
-    report: &'a Report,
-    cells: &'a [Cell],
-}
-
 /// Simulates everything, prints, draws.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let kinds = kinds(options)?;
+    let mut report = Report::begin("forecast", options.rounds(), options.seed);
+    let kinds = kinds(options, &mut report.notes)?;
     let starts: &[u64] = if options.quick { &[BAR_START_S] } else { &STARTS_S };
+    let sweeps = kinds.len() * starts.len();
+    let steps = sweeps * Subject::ALL.len() * TARGETS.step_by(TARGET_STEP).count();
+    let mut progress = Progress::new("forecast", steps);
     let mut cells = Vec::new();
     for kind in &kinds {
         for &start in starts {
-            let cell = sweep(kind, start);
-            print!("{}", table(&cell));
-            cells.push(cell);
+            cells.push(sweep(kind, start, &mut progress));
         }
     }
-    let rows = cells.iter().flat_map(rows).collect();
-    let (rounds, seed) = (options.rounds(), options.seed);
-    let report = Report { bench: "forecast", rounds, seed, rows, series: Vec::new() };
-    report.publish(None)?;
-    if let Some(path) = &options.json {
-        let text = serde_json::to_string_pretty(&Answer { report: &report, cells: &cells })?;
-        fs::write(path, text + "\n").with_context(|| format!("cannot write {}", path.display()))?;
+    drop(progress);
+    report.rows = cells.iter().flat_map(rows).collect();
+    report.tables = cells.iter().map(table).collect();
+    for cell in cells.iter().filter(|it| it.start_seconds == BAR_START_S) {
+        let lines = picture(cell);
+        report.plots.push(Plot { svg: lines.svg()?, title: lines.title });
     }
-    if let (Some(path), Some(cell)) =
-        (&options.plot, cells.iter().find(|it| it.start_seconds == BAR_START_S))
-    {
-        let svg = picture(cell).svg()?;
-        fs::write(path, svg).with_context(|| format!("cannot write {}", path.display()))?;
+    if let (Some(path), Some(plot)) = (&options.plot, report.plots.first()) {
+        fs::write(path, &plot.svg).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    Ok(())
+    report.details = serde_json::json!({ "cells": cells });
+    report.publish(&options.output)
 }
 
 impl Options {
@@ -129,7 +119,7 @@ impl Options {
 }
 
 /// All loads by kind; says which traces are missing.
-fn kinds(options: &Options) -> Result<Vec<Kind>> {
+fn kinds(options: &Options, notes: &mut Vec<String>) -> Result<Vec<Kind>> {
     let crowds = usize::from(options.crowds);
     let seeds = options.seeds();
     let rounds = seeds.iter().map(|&seed| flash_crowds(crowds, seed)).collect();
@@ -141,7 +131,7 @@ fn kinds(options: &Options) -> Result<Vec<Kind>> {
         let rounds: Vec<Option<Load>> = seeds.iter().map(read).collect::<Result<_>>()?;
         let rounds: Vec<Vec<Load>> = rounds.into_iter().flatten().map(|load| vec![load]).collect();
         if rounds.is_empty() {
-            println!("no trace {} in {}: left out", trace.name, data.display());
+            notes.push(format!("no trace {} in {}: left out", trace.name, data.display()));
         } else {
             kinds.push(Kind { name: trace.name.to_owned(), rounds });
         }
@@ -150,14 +140,15 @@ fn kinds(options: &Options) -> Result<Vec<Kind>> {
 }
 
 /// All scalers at all targets, and at equal cost.
-fn sweep(kind: &Kind, start_seconds: u64) -> Cell {
+fn sweep(kind: &Kind, start_seconds: u64, progress: &mut Progress) -> Cell {
     let start = Duration::from_secs(start_seconds);
     let mut points = Vec::new();
     let mut by_round = vec![Vec::new(); kind.rounds.len()];
     let name = &kind.name;
     for subject in Subject::ALL {
         for target in TARGETS.step_by(TARGET_STEP) {
-            progress(&format!("{name}, start {start_seconds} s: {} {target} %", subject.name()));
+            let scaler = subject.name();
+            progress.step(&format!("{name}, start {start_seconds} s: {scaler} {target} %"));
             let mut all = Outcome::default();
             for (loads, points) in kind.rounds.iter().zip(&mut by_round) {
                 let mut sum = Outcome::default();
@@ -171,7 +162,6 @@ fn sweep(kind: &Kind, start_seconds: u64) -> Cell {
             points.push(Point::new(subject, target, &all.of_one(rounds.into())));
         }
     }
-    progress("");
     mark_pareto(&mut points);
     let rounds = by_round.iter().map(|points| at_reference_cost(points, start_seconds)).collect();
     Cell {
@@ -191,16 +181,7 @@ fn at_reference_cost(points: &[Point], start_seconds: u64) -> Vec<Point> {
     Subject::ALL.into_iter().filter_map(|subject| at_cost(points, subject, cost)).collect()
 }
 
-/// What is simulated at the moment, on a terminal only; nothing clears the line.
-fn progress(what: &str) {
-    let mut stderr = std::io::stderr();
-    if stderr.is_terminal() {
-        // A terminal that cannot be written to is no reason to stop.
-        drop(write!(stderr, "\r\x1b[K{what}").and_then(|()| stderr.flush()));
-    }
-}
-
-fn table(cell: &Cell) -> String {
+fn table(cell: &Cell) -> report::Table {
     let mut table = Table::new(&[
         ("AT EQUAL COST", Align::Left),
         ("TARGET %", Align::Right),
@@ -230,7 +211,8 @@ fn table(cell: &Cell) -> String {
     } else {
         "* no target of it costs the same; this is the nearest\n"
     };
-    format!("\n{load}, replicas start in {start} s\n{rows}{note}")
+    let title = format!("{load}, replicas start in {start} s");
+    report::Table { title, text: format!("{rows}{note}") }
 }
 
 /// The grey model beside the others, at equal cost.
@@ -254,10 +236,12 @@ fn rows(cell: &Cell) -> Vec<Row> {
         let (load, start, name) = (&cell.load, cell.start_seconds, subject.name());
         let text = |what| format!("{load}, {start} s: {what}, grey / {name}");
         let shares = shares(cell, subject, |point| point.violation_percent);
-        rows.extend(Row::new("E9", text("violations"), &shares, violations));
+        let row = Row::new("E9", text("violations"), &shares, violations.or(Some(Bar::LOWER)));
+        rows.extend(row.map(Row::as_ratio));
         if crowds && usual {
             let shares = self::shares(cell, subject, |point| point.lost_percent);
-            rows.extend(Row::new("E9", text("lost"), &shares, lost));
+            let row = Row::new("E9", text("lost"), &shares, lost.or(Some(Bar::LOWER)));
+            rows.extend(row.map(Row::as_ratio));
         }
     }
     rows

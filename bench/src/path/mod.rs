@@ -18,7 +18,8 @@ use lb_userspace::lab::reap_stale;
 use self::{cpu::Meter, http::Connections, plane::Plane};
 use crate::{
     engine,
-    report::{Report, Series},
+    progress::Progress,
+    report::{Output, Report, Series},
     shuffle::Shuffle,
 };
 
@@ -31,9 +32,6 @@ pub(crate) struct Options {
     /// Two rounds of one second a load: is everything still in one piece?
     #[arg(long)]
     quick: bool,
-    /// Also write the result, with every sample, to this file
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
     /// Decides the order
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -43,6 +41,8 @@ pub(crate) struct Options {
     /// The object with the generator of frames
     #[arg(long, value_name = "FILE", default_value = crate::FLOORS)]
     floors: PathBuf,
+    #[command(flatten)]
+    output: Output,
 }
 
 /// The way packets go.
@@ -114,6 +114,16 @@ impl Task {
     const ALL: [Self; 5] =
         [Self::Datagrams, Self::KeepAlive, Self::OneEach, Self::Bulk, Self::Latency];
 
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Datagrams => "datagrams",
+            Self::KeepAlive => "keep-alive",
+            Self::OneEach => "one connection each",
+            Self::Bulk => "bulk",
+            Self::Latency => "latency",
+        }
+    }
+
     /// HTTP load knows one address only, and bulk and latency need no second opinion.
     fn has(self, kind: Kind) -> bool {
         let balances = matches!(kind, Kind::Weir | Kind::Nft | Kind::Routing);
@@ -169,23 +179,26 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     for namespace in reap_stale("weirbench")? {
         server::forget(&namespace)?;
     }
-    if !engine::is_installed() {
-        eprintln!("path: there is no Docker engine here: its rows are left out");
-    }
     let quick = Size { seconds: 1, datagrams: 200_000, answers: 3_000 };
     let full = Size { seconds: 3, datagrams: 1_000_000, answers: 10_000 };
     let (rounds, size) = if options.quick { (2, quick) } else { (options.rounds.max(1), full) };
+    let mut report = Report::begin("path", rounds, options.seed);
+    if !engine::is_installed() {
+        report.notes.push("there is no Docker engine here: its rows are left out".to_owned());
+    }
     let meter = Meter::new()?;
+    let there = Kind::ALL.into_iter().filter(|kind| kind.is_there());
+    let runs = there.map(|kind| Task::ALL.iter().filter(|task| task.has(kind)).count() + 1);
+    let mut progress = Progress::new("path", rounds * runs.sum::<usize>());
     let mut shuffle = Shuffle::new(options.seed);
     let mut samples = Samples::new();
-    for round in 1..=rounds {
-        eprintln!("path: round {round} of {rounds}");
-        measure_round(options, &meter, size, &mut shuffle, &mut samples)?;
+    for _ in 0..rounds {
+        measure_round(options, &meter, size, &mut progress, &mut shuffle, &mut samples)?;
     }
-    let rows = rows::rows(&samples);
-    let series = series(&samples);
-    let report = Report { bench: "path", rounds, seed: options.seed, rows, series };
-    report.publish(options.json.as_deref())
+    drop(progress);
+    report.rows = rows::rows(&samples);
+    report.series = series(&samples);
+    report.publish(&options.output)
 }
 
 /// Everything once, on new planes: what one way leaves behind never meets another.
@@ -193,12 +206,16 @@ fn measure_round(
     options: &Options,
     meter: &Meter,
     size: Size,
+    progress: &mut Progress,
     shuffle: &mut Shuffle,
     samples: &mut Samples,
 ) -> Result<()> {
-    let build = |kind| Plane::build(kind, meter, &options.object);
+    let mut build = |kind: Kind| {
+        progress.step(&format!("{}, set-up", kind.name()));
+        Plane::build(kind, meter, &options.object)
+    };
     let there = Kind::ALL.into_iter().filter(|kind| kind.is_there());
-    let mut planes = there.map(build).collect::<Result<Vec<_>>>()?;
+    let mut planes = there.map(&mut build).collect::<Result<Vec<_>>>()?;
     let mut sources = 1..=u8::MAX;
     for task in shuffle.order(Task::ALL.len()).into_iter().map(|index| Task::ALL[index]) {
         for index in shuffle.order(planes.len()) {
@@ -206,6 +223,7 @@ fn measure_round(
             if !task.has(plane.kind) {
                 continue;
             }
+            progress.step(&format!("{}, {}", plane.kind.name(), task.name()));
             plane.fresh_source(sources.next().context("too many runs")?)?;
             for (metric, value) in measure(options, task, plane, meter, size)? {
                 samples.entry((metric, plane.kind)).or_default().push(value);

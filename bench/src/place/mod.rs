@@ -8,7 +8,6 @@ mod synthetic;
 mod table;
 
 use std::{
-    io::{self, IsTerminal as _},
     num::NonZero,
     path::PathBuf,
     thread,
@@ -20,7 +19,10 @@ use lb_userspace::placement::{Budget, Method, Problem, Search, place};
 use serde::Serialize;
 
 use self::instance::Instance;
-use crate::report::{Report, Row};
+use crate::{
+    progress::Progress,
+    report::{Output, Report, Table},
+};
 
 /// Options of the sub-command.
 #[derive(Debug, clap::Args)]
@@ -40,12 +42,11 @@ pub(crate) struct Options {
     /// One cluster of each kind, 20 ms
     #[arg(long)]
     quick: bool,
-    /// Also write the result, with every sample, to this file
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
     /// Directory of the Alibaba openb lists [default: `WEIR_DATA`, then ../shared/data]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    #[command(flatten)]
+    output: Output,
 }
 
 /// What one method made of one cluster.
@@ -65,16 +66,13 @@ struct Sample {
     elapsed_ms: f64,
 }
 
-/// A whole run.
+/// What the report has besides.
 #[derive(Serialize)]
-struct Run<'a> {
-    bench: &'static str,
+struct Details<'a> {
     budget_ms: u64,
     threads: usize,
-    skipped: Option<&'a str>,
     samples: &'a [Sample],
     speed: &'a [speed::Speed],
-    rows: &'a [Row],
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
@@ -82,50 +80,30 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         if options.quick { (1, 20) } else { (options.seeds, options.budget_ms) };
     let threads =
         options.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, NonZero::get));
+    let mut report = Report::begin("place", usize::try_from(seeds)?, options.seed);
     let (instances, skipped) = instances(options, seeds)?;
     let budget = Duration::from_millis(budget_ms);
-    println!("place: {seeds} seeds, {budget_ms} ms for each search, {threads} threads");
-    if let Some(why) = &skipped {
-        println!("skipped: openb: {why}");
-    }
-    let progress = io::stderr().is_terminal();
-    let all = instances.len() * Method::ALL.len();
+    report.notes.push(format!("{budget_ms} ms for each search, {threads} threads"));
+    report.notes.extend(skipped.map(|why| format!("openb was left out: {why}")));
+    let mut progress = Progress::new("place", instances.len() * Method::ALL.len());
     let mut samples = Vec::new();
     for instance in &instances {
         for method in Method::ALL {
-            if progress {
-                let (done, name) = (samples.len() + 1, method.name());
-                eprint!(
-                    "\r\x1b[K{done} of {all}: {} seed {}: {name}",
-                    instance.name, instance.seed
-                );
-            }
+            let Instance { name, seed, .. } = instance;
+            progress.step(&format!("{name} seed {seed}, {}", method.name()));
             samples.push(sample(instance, method, budget, threads));
         }
     }
-    if progress {
-        eprint!("\r\x1b[K");
-    }
-    print!("{}", table::render(&samples));
+    drop(progress);
     let speed = speed::measure(options.seed, if options.quick { 1 } else { 5 })?;
-    print!("{}", speed::render(&speed));
-    let rows = rows::rows(&samples, &speed);
-    let run = Run {
-        bench: "place",
-        budget_ms,
-        threads,
-        skipped: skipped.as_deref(),
-        samples: &samples,
-        speed: &speed,
-        rows: &rows,
-    };
-    if let Some(path) = &options.json {
-        let text = serde_json::to_string_pretty(&run).context("the result is no JSON")?;
-        std::fs::write(path, text + "\n").with_context(|| path.display().to_string())?;
-    }
-    let rounds = usize::try_from(seeds)?;
-    let report = Report { bench: "place", rounds, seed: options.seed, rows, series: Vec::new() };
-    report.publish(None)
+    report.rows = rows::rows(&samples, &speed);
+    report.tables = vec![
+        Table { title: "all methods".to_owned(), text: table::render(&samples) },
+        Table { title: "threads".to_owned(), text: speed::render(&speed) },
+    ];
+    let details = Details { budget_ms, threads, samples: &samples, speed: &speed };
+    report.details = serde_json::to_value(details).context("the samples are no JSON")?;
+    report.publish(&options.output)
 }
 
 /// All clusters, and why some are missing.

@@ -27,18 +27,14 @@ pub(super) fn rows(samples: &[Sample], speed: &[Speed]) -> Vec<Row> {
         rows.extend(beside("kubernetes-sorted", Method::KubernetesSorted, sorted_bar));
         let ratios = behind(samples, kind, Method::AntColony);
         let worst = ratios.iter().copied().fold(0.0, f64::max);
-        rows.extend(Row::new(
-            "E10",
-            format!("{kind}: objective / best"),
-            &ratios,
-            Some(limit(1.02)),
-        ));
-        rows.extend(Row::new(
-            "E10",
-            format!("{kind}: the same, worst seed"),
-            &[worst],
-            Some(limit(1.02)),
-        ));
+        rows.extend(
+            Row::new("E10", format!("{kind}: objective / best"), &ratios, Some(limit(1.02)))
+                .map(Row::as_ratio),
+        );
+        rows.extend(
+            Row::new("E10", format!("{kind}: the same, worst seed"), &[worst], Some(limit(1.02)))
+                .map(Row::as_ratio),
+        );
         #[expect(clippy::cast_precision_loss, reason = "replicas are few")]
         let unplaced = series(Method::AntColony, |it| it.unplaced as f64);
         rows.extend(Row::new("E10", format!("{kind}: unplaced"), &unplaced, Some(limit(0.0))));
@@ -48,7 +44,10 @@ pub(super) fn rows(samples: &[Sample], speed: &[Speed]) -> Vec<Row> {
         rows.extend(Row::new("E10", format!("{kind}: A"), &concentration, concentration_bar));
     }
     let faster = speed.iter().filter(|it| it.threads == 2);
-    rows.extend(faster.filter_map(|it| Row::new("E10", "two threads / one", &it.ratios, None)));
+    let bar = Some(Bar::HIGHER);
+    let faster =
+        faster.filter_map(|it| Row::new("E10", "time of one thread / of two", &it.ratios, bar));
+    rows.extend(faster.map(Row::as_ratio));
     rows
 }
 

@@ -38,6 +38,6 @@ pub(super) fn render(speed: &[Speed]) -> String {
             "  {threads} {ms:8.0} ms   {median:.2} ({min:.2} .. {max:.2}) times as fast\n"
         ))
     };
-    let head = format!("\nthreads, {ITERATIONS} iterations on 40 nodes\n");
+    let head = format!("{ITERATIONS} iterations on 40 nodes\n");
     std::iter::once(head).chain(speed.iter().filter_map(line)).collect()
 }

@@ -8,7 +8,10 @@ mod rows;
 mod subject;
 mod subjects;
 
-use std::path::PathBuf;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Result;
 
@@ -18,7 +21,8 @@ use self::{
     subject::{Counts, Subject},
 };
 use crate::{
-    report::{Report, Series},
+    progress::Progress,
+    report::{Output, Peer, Report, Series},
     shuffle::Shuffle,
     stats,
 };
@@ -38,9 +42,6 @@ pub(crate) struct Options {
     /// Measure only what has this in its name, for a profiler for one
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
-    /// Also write the result, with every sample, to this file
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
     /// Decides the order
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -50,6 +51,8 @@ pub(crate) struct Options {
     /// The object with the floors
     #[arg(long, value_name = "FILE", default_value = crate::FLOORS)]
     floors: PathBuf,
+    #[command(flatten)]
+    output: Output,
 }
 
 /// A subject and what it took.
@@ -72,6 +75,7 @@ impl Track {
 
 pub(crate) fn run(options: &Options) -> Result<()> {
     let (rounds, calls) = if options.quick { (3, 2) } else { (options.rounds.max(1), 6) };
+    let mut report = Report::begin("program", rounds, options.seed);
     let mut bed = Bed::load(&options.object, &options.floors)?;
     subjects::prepare(&mut bed)?;
     let mut subjects = subjects::list(&bed)?;
@@ -80,8 +84,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     let (mut tracks, stubs) = tracks(&subjects);
     let mut shuffle = Shuffle::new(options.seed);
+    let mut progress = Progress::new("program", rounds);
     for round in 1..=rounds {
-        eprint!("\rprogram: round {round} of {rounds}");
+        progress.step(&format!("round {round}"));
         for call in 0..calls {
             for index in shuffle.order(tracks.len()) {
                 measure(&mut bed, &mut tracks[index], call)?;
@@ -89,11 +94,19 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         }
         tracks.iter_mut().for_each(Track::end_round);
     }
-    eprintln!();
-    let series = series(&tracks, &stubs);
-    let rows = rows::rows(&series, &bed.weir)?;
-    let report = Report { bench: "program", rounds, seed: options.seed, rows, series };
-    report.publish(options.json.as_deref())
+    drop(progress);
+    report.series = series(&tracks, &stubs);
+    report.rows = rows::rows(&report.series, &bed.weir)?;
+    report.peers = peers(options);
+    report.publish(&options.output)
+}
+
+fn peers(options: &Options) -> Vec<Peer> {
+    let object = |name: &str, path: &Path| {
+        let size = fs::metadata(path).map_or(0, |data| data.len());
+        Peer::ours(name, format!("{}, {size} bytes", path.display()))
+    };
+    vec![object("weir", &options.object), object("floors", &options.floors)]
 }
 
 /// All subjects, then the stubs they need; and which stub belongs to which subject.

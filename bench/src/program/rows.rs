@@ -35,10 +35,10 @@ const QUOTIENTS: [Quotient; 14] = [
     quotient("P5", "xdp new flow", "new1", Some(aim(1.20))),
     quotient("P6", "xdp not ours", "hash", Some(Bar::at_most(1.00, 0.40))),
     quotient("P7", "xdp 100,000 flows", "dnat, 100,000 flows", Some(Bar::at_most(1.25, 1.10))),
-    quotient("TC", "tc established v4", "xdp established v4", None),
-    quotient("TC", "tc reply v4", "tc established v4", None),
-    quotient("TC", "tc new flow", "xdp new flow", None),
-    quotient("TC", "tc not ours", "xdp not ours", None),
+    quotient("TC", "tc established v4", "xdp established v4", Some(Bar::LOWER)),
+    quotient("TC", "tc reply v4", "tc established v4", Some(Bar::LOWER)),
+    quotient("TC", "tc new flow", "xdp new flow", Some(Bar::LOWER)),
+    quotient("TC", "tc not ours", "xdp not ours", Some(Bar::LOWER)),
 ];
 
 const fn must(limit: f64) -> Bar {
@@ -57,15 +57,12 @@ pub(super) fn rows(series: &[Series], weir: &Weir) -> Result<Vec<Row>> {
         let code = f64::from(info.size_jitted());
         let verified = info.verified_instruction_count().map(f64::from);
         let bar = Bar::at_most(12.0 * 1024.0, 8.0 * 1024.0);
-        rows.extend(Row::new("P10", format!("{name}: bytes of JIT code"), &[code], Some(bar)));
+        let row = Row::new("P10", format!("{name}: bytes of JIT code"), &[code], Some(bar));
+        rows.extend(row.map(Row::as_exact));
         let bar = Bar::at_most(100_000.0, 60_000.0);
         let verified: Vec<f64> = verified.into_iter().collect();
-        rows.extend(Row::new(
-            "P10",
-            format!("{name}: verified instructions"),
-            &verified,
-            Some(bar),
-        ));
+        let what = format!("{name}: verified instructions");
+        rows.extend(Row::new("P10", what, &verified, Some(bar)).map(Row::as_exact));
     }
     Ok(rows)
 }

@@ -8,7 +8,7 @@ mod rows;
 mod site;
 mod weir;
 
-use std::{collections::BTreeMap, path::PathBuf, time::Instant};
+use std::{collections::BTreeMap, time::Instant};
 
 use anyhow::{Context as _, Result};
 use lb_userspace::lab::reap_stale;
@@ -16,7 +16,8 @@ use lb_userspace::lab::reap_stale;
 use self::site::{FIRST_PORT, Site};
 use crate::{
     engine,
-    report::{Report, Series},
+    progress::Progress,
+    report::{Output, Peer, Report, Series},
     shuffle::Shuffle,
 };
 
@@ -29,12 +30,11 @@ pub(crate) struct Options {
     /// One round of small numbers: is everything still in one piece?
     #[arg(long)]
     quick: bool,
-    /// Also write the result, with every sample, to this file
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
     /// Decides the order
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    #[command(flatten)]
+    output: Output,
 }
 
 /// How ports are published.
@@ -109,40 +109,81 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     reap_stale("weirbench")?;
     let counts: &[u16] = if options.quick { &[1, 100] } else { &[1, 1_000, 10_000] };
     let rounds = if options.quick { 1 } else { options.rounds.max(1) };
+    let mut report = Report::begin("publish", rounds, options.seed);
     if !engine::is_installed() {
-        eprintln!("publish: there is no Docker engine here: its rows are left out");
+        report.notes.push("there is no Docker engine here: its rows are left out".to_owned());
     }
+    let cases = cases(counts);
+    let mut progress = Progress::new("publish", rounds * cases.len() + 2);
     let mut shuffle = Shuffle::new(options.seed);
     let mut samples = Samples::new();
-    for round in 1..=rounds {
-        eprint!("\rpublish: round {round} of {rounds}   ");
-        measure_round(counts, &mut shuffle, &mut samples)?;
+    for _ in 0..rounds {
+        measure_round(&cases, &mut progress, &mut shuffle, &mut samples)?;
     }
-    eprint!("\rpublish: many services          ");
+    progress.step("many services");
     let many = weir::many(if options.quick { 200 } else { 10_000 }, rounds)?;
     let events = if engine::is_installed() {
-        eprint!("\rpublish: events of an engine     ");
+        progress.step("events of an engine");
         events::delays(if options.quick { 3 } else { 20 })?
     } else {
         events::Delays::default()
     };
-    eprintln!("\r                                 ");
-    let rows = rows::rows(&samples, &many, &events);
-    let series = series(&samples);
-    let report = Report { bench: "publish", rounds, seed: options.seed, rows, series };
-    report.publish(options.json.as_deref())
+    drop(progress);
+    report.rows = rows::rows(&samples, &many, &events);
+    report.series = series(&samples);
+    report.peers = peers()?;
+    report.publish(&options.output)
 }
 
-/// Every way with every number of ports, each on a network of its own.
-fn measure_round(counts: &[u16], shuffle: &mut Shuffle, samples: &mut Samples) -> Result<()> {
-    let cases: Vec<(Way, u16)> = Way::ALL
+/// Every way that is there, with every number of ports.
+fn cases(counts: &[u16]) -> Vec<(Way, u16)> {
+    Way::ALL
         .into_iter()
         .filter(|way| *way != Way::Docker || engine::is_installed())
         .flat_map(|way| counts.iter().map(move |count| (way, *count)))
         .filter(|(way, count)| *count <= way.most())
-        .collect();
+        .collect()
+}
+
+/// How each way is told to publish one port.
+fn peers() -> Result<Vec<Peer>> {
+    let site = Site::new()?;
+    let nft = ["nft", "--version"];
+    let peer = |way: Way| -> Result<Peer> {
+        let name = way.name();
+        Ok(match way {
+            Way::Weir => Peer::ours(name, weir::example(&site, false)?),
+            Way::WeirRange => Peer::ours(name, weir::example(&site, true)?),
+            Way::NftRules => {
+                Peer::new(name, &nft, netfilter::example(&site, netfilter::Tool::NftRules))
+            }
+            Way::NftMap => {
+                Peer::new(name, &nft, netfilter::example(&site, netfilter::Tool::NftMap))
+            }
+            Way::Iptables => {
+                let rules = netfilter::example(&site, netfilter::Tool::Iptables);
+                Peer::new(name, &["iptables-restore", "--version"], rules)
+            }
+            Way::Docker => {
+                let example = format!("docker run -d -p {FIRST_PORT}:{FIRST_PORT} IMAGE");
+                Peer::new(name, &["dockerd", "--version"], example)
+            }
+        })
+    };
+    let there = |way: &Way| *way != Way::Docker || engine::is_installed();
+    Way::ALL.into_iter().filter(there).map(peer).collect()
+}
+
+/// Every case, each on a network of its own.
+fn measure_round(
+    cases: &[(Way, u16)],
+    progress: &mut Progress,
+    shuffle: &mut Shuffle,
+    samples: &mut Samples,
+) -> Result<()> {
     for (way, count) in shuffle.order(cases.len()).into_iter().filter_map(|at| cases.get(at)) {
         let (way, count) = (*way, *count);
+        progress.step(&format!("{}, {count} ports", way.name()));
         let measured = measure(way, count);
         for (step, value) in measured.with_context(|| format!("{count} ports, {way:?}"))? {
             samples.entry((step, way, count)).or_default().push(value);

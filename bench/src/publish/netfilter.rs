@@ -40,6 +40,11 @@ pub(super) fn measure(site: &Site, tool: Tool, count: u16) -> Result<Vec<(Step, 
     Ok(steps)
 }
 
+/// What publishes one port.
+pub(super) fn example(site: &Site, tool: Tool) -> String {
+    rules(site, tool, 1).all
+}
+
 fn rules(site: &Site, tool: Tool, count: u16) -> Rules {
     let (vip, server) = (Site::vip(), site.server());
     let to = format!("{server}:{SERVER_PORT}");

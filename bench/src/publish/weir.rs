@@ -1,6 +1,12 @@
 //! Weir: a file, and the daemon that follows it.
 
-use std::{env, fmt::Write as _, fs, path::PathBuf, time::Instant};
+use std::{
+    env,
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use lb_common::maps::MAPS;
@@ -42,14 +48,8 @@ impl Followed {
 
     /// Replaces the file, as editors do.
     fn write(&self, services: &str) -> Result<()> {
-        let text = format!(
-            "interfaces: [up0]\nattach: tc\nhost-clients: off\n\
-             limits: {{ services: 16000, backends: 131072, pages: 32768 }}\n\
-             admin: {{ socket: {}, http: false }}\nservices: {services}",
-            self.socket().display()
-        );
         let new = self.directory.join("new.yaml");
-        fs::write(&new, text)?;
+        fs::write(&new, file(&self.socket(), services))?;
         Ok(fs::rename(new, self.directory.join("weir.yaml"))?)
     }
 
@@ -78,6 +78,26 @@ impl Drop for Followed {
             eprintln!("weir-bench: cannot remove {}: {error}", self.directory.display());
         }
     }
+}
+
+/// A file of these services.
+fn file(socket: &Path, services: &str) -> String {
+    format!(
+        "interfaces: [up0]\nattach: tc\nhost-clients: off\n\
+         limits: {{ services: 16000, backends: 131072, pages: 32768 }}\n\
+         admin: {{ socket: {}, http: false }}\nservices: {services}",
+        socket.display()
+    )
+}
+
+/// The file that publishes one port, or a range of them.
+pub(super) fn example(site: &Site, as_range: bool) -> Result<String> {
+    let (range, more) = ports(1);
+    let port = range.start();
+    let listen = if as_range { format!("{port}-{more}") } else { port.to_string() };
+    let mut services = String::from("\n");
+    service(&mut services, site, "web", &listen)?;
+    Ok(file(Path::new("weir.sock"), &services))
 }
 
 /// A service on these ports.
