@@ -6,7 +6,7 @@ mod cpu;
 mod http;
 mod plane;
 mod rows;
-mod server;
+pub(crate) mod server;
 mod single;
 mod udp;
 
