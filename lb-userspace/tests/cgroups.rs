@@ -179,6 +179,32 @@ fn a_cgroup_that_comes_back_is_another_one() {
 }
 
 #[test]
+fn hierarchies_of_a_path_appear_and_vanish_one_by_one() {
+    let kernel = Kernel::get();
+    let group = Group::new("parts");
+    let directories = kernel.directories(group.path());
+    let memory =
+        directories.iter().find(|directory| directory.starts_with("/sys/fs/cgroup/memory"));
+    let Some(memory) = memory else {
+        eprintln!("not tested: there is one hierarchy for all");
+        return;
+    };
+    let is_shown = |watched: &mut Watched| {
+        watched.cgroup.refresh();
+        let used = watched.look();
+        used.working_set.is_some()
+    };
+    fs::remove_dir(memory).unwrap();
+    let mut watched = Watched::new(group.path());
+    assert!(!is_shown(&mut watched));
+    fs::create_dir(memory).unwrap();
+    assert!(is_shown(&mut watched));
+    fs::remove_dir(memory).unwrap();
+    assert!(!is_shown(&mut watched));
+    fs::create_dir(memory).unwrap();
+}
+
+#[test]
 fn a_process_leads_to_its_cgroup() {
     let group = Group::new("process");
     group.set_quota(30_000);

@@ -21,6 +21,7 @@ mod netns {
     mod hooks;
     mod host_backends;
     mod iperf;
+    mod machines;
     mod outages;
     mod policies;
     mod process;

@@ -202,6 +202,11 @@ pub struct LoadReport {
     pub text: String,
 }
 
+/// That a host does not show a backend's load, in a sentence.
+pub(crate) fn missing(why: &str) -> String {
+    format!("no figures of its host: {why}")
+}
+
 /// Whether a backend takes new flows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -230,7 +235,7 @@ impl BackendState {
 }
 
 /// A backend and its traffic.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BackendReport {
     /// Where it serves: `198.18.10.2:8080/tcp`.
     pub endpoint: String,
@@ -266,6 +271,12 @@ pub struct BackendReport {
     pub interface: String,
     /// Why this state and this way.
     pub why: String,
+    /// What live load says of it, in the first of its services that balances by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<LoadReport>,
+    /// Why its host does not show its load; empty: it does, or it is not this host.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub no_figures: String,
 }
 
 /// The flow table, or a part of it.
@@ -356,6 +367,9 @@ pub struct Candidate {
     /// Requests a second that it can serve, where live load tells.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capacity: Option<f64>,
+    /// What live load says of it in a sentence, and why the capacity is what it is.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub load: String,
     /// Its state: only one that is up gets new flows.
     pub state: BackendState,
     /// Whether it is the one.

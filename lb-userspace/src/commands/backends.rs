@@ -6,7 +6,7 @@ use crate::{
     admin::{
         client::ask,
         protocol::Request,
-        report::{BackendReport, BackendState},
+        report::{BackendReport, BackendState, missing},
     },
     cli::{
         WatchArgs,
@@ -48,9 +48,10 @@ fn table(backends: &[BackendReport]) -> Table {
         ("OUT", Right),
         ("WAY", Left),
         ("WHY", Left),
+        ("LOAD", Left),
     ])
-    .elastic(&[("SERVICES", 12), ("HEALTH", 12), ("WHY", 12)])
-    .spare(&["WHY", "OUT", "IN", "WEIGHT", "WAY", "REQUESTS", "SERVICES"]);
+    .elastic(&[("SERVICES", 12), ("HEALTH", 12), ("WHY", 12), ("LOAD", 24)])
+    .spare(&["WHY", "OUT", "IN", "WEIGHT", "WAY", "LOAD", "REQUESTS", "SERVICES"]);
     for backend in backends {
         table.row([
             backend.endpoint.as_str().into(),
@@ -64,6 +65,7 @@ fn table(backends: &[BackendReport]) -> Table {
             units::bytes(backend.bytes_out).into(),
             way(backend).into(),
             why(backend).into(),
+            load(backend).into(),
         ]);
     }
     table
@@ -85,6 +87,15 @@ fn why(backend: &BackendReport) -> &str {
     if why == backend.interface { "" } else { why }
 }
 
+/// What limits it, and what is made of that.
+fn load(backend: &BackendReport) -> String {
+    match (&backend.load, backend.no_figures.as_str()) {
+        (Some(load), _) => load.text.clone(),
+        (None, "") => String::new(),
+        (None, why) => missing(why),
+    }
+}
+
 /// The state in its colour.
 pub(super) fn state_cell(state: BackendState) -> Cell {
     let tone = match state {
@@ -103,9 +114,9 @@ mod tests {
     #[test]
     fn backends_are_listed_with_the_way_to_them() {
         insta::assert_snapshot!(table(&fake::backends()).render(false), @r"
-        BACKEND                   SERVICES  STATE    HEALTH                          WEIGHT  FLOWS  REQUESTS       IN      OUT  WAY            WHY
-        198.18.10.2:8080/tcp      web,api   up       http 200 in 1 ms                     2     12         3  3.4 MiB  1.0 GiB  peer veth1a2b  container of this host
-        198.18.10.3:8080/tcp      web,api   down     3 failures: connection refused       2     12         3  3.4 MiB  1.0 GiB  stack          no neighbour entry
+        BACKEND                   SERVICES  STATE    HEALTH                          WEIGHT  FLOWS  REQUESTS       IN      OUT  WAY            WHY                     LOAD
+        198.18.10.2:8080/tcp      web,api   up       http 200 in 1 ms                     2     12         3  3.4 MiB  1.0 GiB  peer veth1a2b  container of this host  cpu at 82 %; capacity 48.1, as measured
+        198.18.10.3:8080/tcp      web,api   down     3 failures: connection refused       2     12         3  3.4 MiB  1.0 GiB  stack          no neighbour entry      no figures of its host: there is no cgroup /sys/fs/cgroup/cpu/web1
         [fd00:18:10::4]:8080/tcp            closing  not checked                          2     12         3  3.4 MiB  1.0 GiB  redirect #9    left the configuration
         ");
     }

@@ -79,6 +79,7 @@ fn candidates(explanation: &Explanation) -> Table {
         ("WEIGHT", Right),
         ("CAPACITY", Right),
         ("", Left),
+        ("LOAD", Left),
     ]);
     for candidate in &explanation.candidates {
         let mark = match candidate.state {
@@ -95,6 +96,7 @@ fn candidates(explanation: &Explanation) -> Table {
             candidate.weight.to_string().into(),
             candidate.capacity.map_or_else(String::new, |it| format!("{it:.1}")).into(),
             mark,
+            candidate.load.as_str().into(),
         ]);
     }
     table
@@ -123,8 +125,8 @@ mod tests {
         service web, policy adaptive
         (12 + 1) / 2 is less than (7 + 1) / 1
 
-        CANDIDATE         FLOWS  REQUESTS  WEIGHT  CAPACITY
-        198.18.10.2:8080     12         0       2      48.1  chosen
+        CANDIDATE         FLOWS  REQUESTS  WEIGHT  CAPACITY           LOAD
+        198.18.10.2:8080     12         0       2      48.1  chosen   cpu at 82 %; capacity 48.1, as measured
         198.18.10.3:8080      7         0       1            drained
         ");
     }

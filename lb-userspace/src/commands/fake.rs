@@ -188,16 +188,6 @@ pub(super) fn services() -> Vec<ServiceReport> {
         state,
         load: None,
     };
-    let busy = LoadReport {
-        class: "cpu".into(),
-        utilisation: 0.82,
-        explained: Some(1.1),
-        turns_per_s: 39.6,
-        in_flight: 4.2,
-        error_share: 0.0,
-        capacity: 48.1,
-        text: "cpu at 82 %; capacity 48.1, as measured".into(),
-    };
     let first = share("198.18.10.2:8080", 2, 1.0, BackendState::Up);
     let web = ServiceReport {
         name: "web".into(),
@@ -206,7 +196,7 @@ pub(super) fn services() -> Vec<ServiceReport> {
         policy: Policy::Adaptive,
         class: Some("cpu".into()),
         backends: vec![
-            ShareReport { load: Some(busy), ..first },
+            ShareReport { load: Some(busy()), ..first },
             share("198.18.10.3:8080", 0, 0.0, BackendState::Drained),
         ],
         flows_total: 1234,
@@ -231,6 +221,19 @@ pub(super) fn services() -> Vec<ServiceReport> {
     vec![web, dns]
 }
 
+fn busy() -> LoadReport {
+    LoadReport {
+        class: "cpu".into(),
+        utilisation: 0.82,
+        explained: Some(1.1),
+        turns_per_s: 39.6,
+        in_flight: 4.2,
+        error_share: 0.0,
+        capacity: 48.1,
+        text: "cpu at 82 %; capacity 48.1, as measured".into(),
+    }
+}
+
 pub(super) fn backends() -> Vec<BackendReport> {
     let up = BackendReport {
         endpoint: "198.18.10.2:8080/tcp".into(),
@@ -250,6 +253,8 @@ pub(super) fn backends() -> Vec<BackendReport> {
         ifindex: 7,
         interface: "veth1a2b".into(),
         why: "container of this host".into(),
+        load: Some(busy()),
+        no_figures: String::new(),
     };
     let down = BackendReport {
         endpoint: "198.18.10.3:8080/tcp".into(),
@@ -260,6 +265,8 @@ pub(super) fn backends() -> Vec<BackendReport> {
         ifindex: 0,
         interface: String::new(),
         why: "no neighbour entry".into(),
+        load: None,
+        no_figures: "there is no cgroup /sys/fs/cgroup/cpu/web1".into(),
         ..up.clone()
     };
     let closing = BackendReport {
@@ -272,6 +279,7 @@ pub(super) fn backends() -> Vec<BackendReport> {
         ifindex: 9,
         interface: String::new(),
         why: "left the configuration".into(),
+        load: None,
         ..up.clone()
     };
     vec![up, down, closing]
@@ -308,6 +316,7 @@ pub(super) fn explanation() -> Explanation {
         requests: 0,
         weight,
         capacity: chosen.then_some(48.12),
+        load: if chosen { busy().text } else { String::new() },
         state: if chosen { BackendState::Up } else { BackendState::Drained },
         chosen,
     };

@@ -117,6 +117,9 @@ pub(super) struct RawBackend {
     pub(super) address: Text,
     /// Share of the new flows relative to the other backends, 0 to 1000; 0 takes none. Default: 1.
     pub(super) weight: Text,
+    /// Absolute path of the cgroup of its processes, if they run on this host. Default: a
+    /// container's own, nobody's for others.
+    pub(super) cgroup: Text,
 }
 
 /// Containers of a service.

@@ -3,7 +3,8 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    path::PathBuf,
+    path::{Component, Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -263,6 +264,27 @@ pub(super) fn file_path(text: &str) -> Result<PathBuf, Mistake> {
         path if path.ends_with('/') => Err(mistake("is a directory")),
         path if path.contains(char::is_control) => Err(mistake("has control characters")),
         path => Ok(PathBuf::from(path)),
+    }
+}
+
+/// The path of a cgroup. Whether it is there changes while the daemon runs.
+pub(super) fn cgroup(text: &str) -> Result<Arc<Path>, Mistake> {
+    // PATH_MAX has room for a zero.
+    const BYTES_MAX: usize = 4095;
+    let mistake = |rule: &str| {
+        Mistake::new(format!("cgroup {} {rule}", shown(text)))
+            .hint("the directory of the backend's processes, such as `/sys/fs/cgroup/cpu/web1`")
+    };
+    match Path::new(text) {
+        path if !path.is_absolute() => Err(mistake("is not an absolute path")),
+        _ if text.len() > BYTES_MAX => Err(mistake("is longer than 4095 bytes")),
+        _ if text.contains(char::is_control) => Err(mistake("has control characters")),
+        path if path.components().any(|part| part == Component::ParentDir) => {
+            Err(mistake("has `..` in it"))
+        }
+        path if path.parent().is_none() => Err(mistake("has all processes of the host in it")),
+        // As it would be written without `.` and doubled slashes.
+        path => Ok(path.components().collect::<PathBuf>().into()),
     }
 }
 

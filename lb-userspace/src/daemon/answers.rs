@@ -196,6 +196,7 @@ impl Daemon {
             let spec = service.backends.iter().find(|spec| spec.endpoint == endpoint);
             spec.map_or(0, |s| self.state.weight(&service.name, endpoint, s.weight.get()))
         };
+        let load = services.iter().find_map(|service| self.load_report(service, &endpoint));
         BackendReport {
             endpoint: name(&endpoint),
             id,
@@ -210,6 +211,8 @@ impl Daemon {
             ifindex,
             interface: self.names.get(&ifindex).cloned().unwrap_or_default(),
             why: resolved.map_or_else(String::new, |resolved| resolved.why.clone()),
+            load,
+            no_figures: self.no_figures(&endpoint).unwrap_or_default(),
             ..with_traffic(traffic)
         }
     }
@@ -323,6 +326,8 @@ fn with_traffic(traffic: Traffic) -> BackendReport {
         ifindex: 0,
         interface: String::new(),
         why: String::new(),
+        load: None,
+        no_figures: String::new(),
     }
 }
 

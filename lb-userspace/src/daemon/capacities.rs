@@ -8,7 +8,7 @@ use std::{
 
 use super::{Daemon, machines::Machines, state::State};
 use crate::{
-    admin::report::{BackendState, LoadReport},
+    admin::report::{BackendState, LoadReport, missing},
     dataplane::signals::Reading,
     load::{
         Controller, Decision, Explanation, Guard, Settings, Verdict,
@@ -41,6 +41,7 @@ pub(super) struct Capacities {
 
 #[derive(Debug)]
 struct Followed {
+    policy: Policy,
     law: Law,
     decision: Option<Decision<Who>>,
 }
@@ -48,21 +49,22 @@ struct Followed {
 #[derive(Debug)]
 enum Law {
     Adaptive(Box<Controller<Who>>),
+    /// The same law; a hash is told shares, since it asks no queue.
+    Shares(Box<Controller<Who>>),
     Classic(Classic<Who>),
 }
 
 impl Followed {
     fn new(policy: Policy) -> Self {
+        let controller = || Box::new(Controller::new(Settings::default()));
         let law = if policy == Policy::Classic {
             Law::Classic(Classic::new(Mix::default()))
+        } else if policy == Policy::AdaptiveMaglev {
+            Law::Shares(controller())
         } else {
-            Law::Adaptive(Box::new(Controller::new(Settings::default())))
+            Law::Adaptive(controller())
         };
-        Self { law, decision: None }
-    }
-
-    const fn is_of(&self, policy: Policy) -> bool {
-        matches!(self.law, Law::Classic(_)) == matches!(policy, Policy::Classic)
+        Self { policy, law, decision: None }
     }
 
     /// What is to be told, if anything is.
@@ -74,11 +76,22 @@ impl Followed {
         match &mut self.law {
             Law::Adaptive(controller) => {
                 let decision = self.decision.insert(controller.tick(now, samples));
-                decision.publish.then(|| learned(decision))
+                decision.publish.then(|| learned(decision, |verdict| verdict.capacity))
+            }
+            Law::Shares(controller) => {
+                let decision = self.decision.insert(controller.tick(now, samples));
+                decision.publish.then(|| learned(decision, |verdict| in_shares(verdict.share)))
             }
             Law::Classic(law) => Some(in_percent(law.tick(samples))),
         }
     }
+}
+
+/// A share in parts of 10,000, as fine as the largest tables.
+fn in_shares(share: f64) -> u16 {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most 10,000")]
+    let parts = (10_000.0 * share.clamp(0.0, 1.0)).ceil() as u16;
+    parts
 }
 
 /// The weights of a turn order: in percent of the largest, or the order would be as long as they
@@ -110,7 +123,7 @@ impl Capacities {
             let samples = samples(state, service, &traffic, &hosts);
             let new = || Followed::new(service.policy);
             let followed = self.services.entry(service.name.clone()).or_insert_with(new);
-            if !followed.is_of(service.policy) {
+            if followed.policy != service.policy {
                 *followed = new();
             }
             if let Some(learned) = followed.tick(now, &samples) {
@@ -169,10 +182,10 @@ fn standing(state: &State, endpoint: &Endpoint) -> Standing {
     }
 }
 
-fn learned(decision: &Decision<Who>) -> BTreeMap<Endpoint, Learned> {
+fn learned(decision: &Decision<Who>, part: fn(&Verdict) -> u16) -> BTreeMap<Endpoint, Learned> {
     let of = |((endpoint, _), verdict): (&Who, &Verdict)| {
         let ejected = matches!(verdict.explanation.guard, Guard::Ejected { .. });
-        (*endpoint, Learned { capacity: verdict.capacity, ejected })
+        (*endpoint, Learned { capacity: part(verdict), ejected })
     };
     decision.backends.iter().map(of).collect()
 }
@@ -205,8 +218,24 @@ impl Daemon {
             in_flight,
             error_share,
             capacity,
-            text: verdict.explanation.to_string(),
+            text: match self.no_figures(endpoint) {
+                Some(why) => format!("{}; {}", verdict.explanation, missing(&why)),
+                None => verdict.explanation.to_string(),
+            },
         })
+    }
+
+    /// Why the host of a backend does not show its load, if it should.
+    pub(super) fn no_figures(&self, endpoint: &Endpoint) -> Option<String> {
+        let machines = &self.capacities.machines;
+        machines.trouble(&self.state.who(endpoint)).map(ToOwned::to_owned)
+    }
+
+    /// The same in a sentence.
+    pub(super) fn load_text(&self, service: &Service, endpoint: &Endpoint) -> String {
+        let missing = || self.no_figures(endpoint).map(|why| missing(&why));
+        let text = self.load_report(service, endpoint).map(|load| load.text);
+        text.or_else(missing).unwrap_or_default()
     }
 
     /// What limits a service.

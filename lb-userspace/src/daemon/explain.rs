@@ -99,6 +99,7 @@ impl Daemon {
                 requests: tables.load(id, true),
                 weight: self.state.weight(&service.name, spec.endpoint, spec.weight.get()),
                 capacity: self.load_report(service, &spec.endpoint).map(|load| load.capacity),
+                load: self.load_text(service, &spec.endpoint),
                 state: self.state.backend_state(&spec.endpoint),
                 chosen: id == chosen && id != 0,
             }
@@ -160,7 +161,9 @@ fn why_chosen(service: &Service) -> String {
             "it has the fewest flows for its weight"
         }
         Policy::LeastConnections => "it has the fewest flows",
-        Policy::Maglev => "the hash of the flow's addresses and ports leads to it",
+        Policy::AdaptiveMaglev | Policy::Maglev => {
+            "the hash of the flow's addresses and ports leads to it"
+        }
         Policy::SourceHash => "the hash of the client's address leads to it",
         Policy::RoundRobin | Policy::WeightedRoundRobin | Policy::Classic => "its turn is next",
         Policy::Random | Policy::P2c => "chance decides, and this is one such draw",

@@ -1,22 +1,24 @@
-//! What this host shows of the backends that are its containers: their cgroups, once a second.
+//! What this host shows of the backends that run on it: their cgroups, once a second.
 
 use std::{
     collections::BTreeMap,
+    path::Path,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use tracing::debug;
+use tracing::{debug, info, warn};
 
-use super::{capacities::Who, state::State};
+use super::{answers::name, capacities::Who, state::State};
 use crate::{
     load::{
-        host::{self, Cgroup, Meter, Scratch, Share, Unknown, Utilisations},
+        host::{self, Cgroup, CgroupError, Meter, Scratch, Share, Unknown, Utilisations},
         sample::{Host, Reading},
     },
     model::Endpoint,
 };
 
-/// The containers whose cgroups are read.
+/// The backends whose cgroups are read.
 #[derive(Debug, Default)]
 pub(super) struct Machines {
     /// The host itself; none until it was asked.
@@ -25,11 +27,24 @@ pub(super) struct Machines {
     read: BTreeMap<Who, Machine>,
 }
 
+/// What leads to the cgroup of a backend of this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Source {
+    /// A process in it: that of a container.
+    Process(u32),
+    /// Its path, as somebody wrote it down.
+    Cgroup(Arc<Path>),
+}
+
 #[derive(Debug)]
 struct Machine {
-    cgroup: Cgroup,
+    source: Source,
+    /// None while it cannot be found.
+    cgroup: Option<Cgroup>,
     meter: Meter,
     last: Last,
+    /// Why it does not tell what it should.
+    trouble: Option<String>,
 }
 
 /// The utilisations of the last readings that told something, and when.
@@ -46,48 +61,115 @@ struct Last {
 type Known = Option<(Instant, f64)>;
 
 impl Machines {
-    /// Looks at all backends that are containers of this host.
+    /// Looks at all backends that run on this host.
     pub(super) fn look(
         &mut self,
         now: Instant,
         state: &State,
         backends: impl Iterator<Item = Endpoint>,
     ) -> BTreeMap<Who, Host> {
-        let here: BTreeMap<Who, u32> = backends
-            .filter_map(|endpoint| Some((state.who(&endpoint), state.process(&endpoint)?)))
+        let cgroups = cgroups(state);
+        let source = |endpoint: &Endpoint| {
+            // What somebody wrote down counts most.
+            let named = cgroups.get(endpoint).map(|path| Source::Cgroup(Arc::clone(path)));
+            named.or_else(|| state.process(endpoint).map(Source::Process))
+        };
+        let here: BTreeMap<Who, Source> = backends
+            .filter_map(|endpoint| Some((state.who(&endpoint), source(&endpoint)?)))
             .collect();
-        self.read.retain(|who, _| here.contains_key(who));
-        here.into_iter().filter_map(|(who, pid)| self.one(now, who, pid)).collect()
+        self.read.retain(|who, machine| here.get(who) == Some(&machine.source));
+        let mut told = BTreeMap::new();
+        if here.is_empty() {
+            return told;
+        }
+        let host = self.host();
+        for (who, source) in here {
+            let machine = self.read.entry(who.clone()).or_insert_with(|| Machine::new(source));
+            machine.look(now, &who.0, &host, &mut self.scratch);
+            told.insert(who, machine.last.told(now));
+        }
+        told
     }
 
-    fn one(&mut self, now: Instant, who: Who, pid: u32) -> Option<(Who, Host)> {
-        let host = self.host()?;
-        if !self.read.contains_key(&who) {
-            let found = Cgroup::of_process(pid, host, &mut self.scratch);
-            let cgroup = found.inspect_err(|error| debug!(%error, pid, "no figures")).ok()?;
-            let machine = Machine { cgroup, meter: Meter::default(), last: Last::default() };
-            self.read.insert(who.clone(), machine);
-        }
-        let machine = self.read.get_mut(&who)?;
-        match machine.cgroup.read(&mut self.scratch) {
-            Ok(reading) => {
-                let used = machine.meter.take(now, reading, None, None, host);
-                machine.last.learn(now, &used);
-            }
-            Err(error) => debug!(%error, pid, "no figures"),
-        }
-        Some((who, machine.last.told(now)))
+    /// Why a backend's host does not tell what it should; none: it does, or nobody expects it.
+    pub(super) fn trouble(&self, who: &Who) -> Option<&str> {
+        self.read.get(who)?.trouble.as_deref()
     }
 
-    fn host(&mut self) -> Option<host::Host> {
-        if self.host.is_none() {
-            self.host = host::host().inspect_err(|error| debug!(%error, "no figures")).ok();
-            // Each cgroup keeps a few files open.
-            if let Err(error) = host::raise_descriptor_limit() {
-                debug!(%error, "few containers can be read");
-            }
+    fn host(&mut self) -> Result<host::Host, String> {
+        if let Some(host) = self.host {
+            return Ok(host);
         }
-        self.host
+        // Each cgroup keeps a few files open.
+        if let Err(error) = host::raise_descriptor_limit() {
+            debug!(%error, "few cgroups can be read");
+        }
+        let host = host::host().map_err(|error| error.to_string())?;
+        Ok(*self.host.insert(host))
+    }
+}
+
+/// The cgroups that the configuration names.
+fn cgroups(state: &State) -> BTreeMap<Endpoint, &Arc<Path>> {
+    let backends = state.config.services.iter().flat_map(|service| &service.backends);
+    backends.filter_map(|spec| Some((spec.endpoint, spec.cgroup.as_ref()?))).collect()
+}
+
+impl Machine {
+    fn new(source: Source) -> Self {
+        let (meter, last) = (Meter::default(), Last::default());
+        Self { source, cgroup: None, meter, last, trouble: None }
+    }
+
+    fn look(
+        &mut self,
+        now: Instant,
+        backend: &Endpoint,
+        host: &Result<host::Host, String>,
+        scratch: &mut Scratch,
+    ) {
+        let trouble = self.read(now, host, scratch).err();
+        match &trouble {
+            same if *same == self.trouble => {}
+            None => info!(backend = name(backend), "its host shows figures"),
+            // A container that stops is nothing to worry about.
+            Some(why) if matches!(self.source, Source::Process(_)) => {
+                debug!(backend = name(backend), why, "no figures");
+            }
+            Some(why) => warn!(backend = name(backend), why, "no figures"),
+        }
+        self.trouble = trouble;
+    }
+
+    fn read(
+        &mut self,
+        now: Instant,
+        host: &Result<host::Host, String>,
+        scratch: &mut Scratch,
+    ) -> Result<(), String> {
+        let host = host.clone()?;
+        // What vanished is looked for anew the next time.
+        let mut cgroup = match self.cgroup.take() {
+            Some(cgroup) => cgroup,
+            None => self.source.find(host, scratch).map_err(|error| error.to_string())?,
+        };
+        let reading = cgroup.read(scratch).map_err(|error| error.to_string())?;
+        self.cgroup = Some(cgroup);
+        let used = self.meter.take(now, reading, None, None, host);
+        self.last.learn(now, &used);
+        match used.cpu {
+            Err(why @ Unknown::Absent) => Err(format!("CPU: {why}")),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+}
+
+impl Source {
+    fn find(&self, host: host::Host, scratch: &mut Scratch) -> Result<Cgroup, CgroupError> {
+        match self {
+            Self::Process(pid) => Cgroup::of_process(*pid, host, scratch),
+            Self::Cgroup(path) => Cgroup::of_path(path, host, scratch),
+        }
     }
 }
 

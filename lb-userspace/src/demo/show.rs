@@ -176,7 +176,7 @@ fn config(
         let weight = Weight::new(weight).unwrap_or(Weight::DEFAULT);
         endpoints
             .iter()
-            .map(move |endpoint| BackendSpec { endpoint: *endpoint, weight })
+            .map(move |endpoint| BackendSpec { endpoint: *endpoint, weight, cgroup: None })
             .collect::<Vec<_>>()
     };
     let service = Service {

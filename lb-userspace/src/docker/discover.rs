@@ -263,7 +263,8 @@ impl Published {
         for (service, endpoint, weight) in &places {
             let at = self.index.get(service).and_then(|at| self.services.get_mut(*at));
             if let Some(service) = at {
-                service.backends.push(BackendSpec { endpoint: *endpoint, weight: *weight });
+                let (endpoint, weight) = (*endpoint, *weight);
+                service.backends.push(BackendSpec { endpoint, weight, cgroup: None });
             }
             self.endpoints.insert(*endpoint);
             let incarnation = container.incarnation();

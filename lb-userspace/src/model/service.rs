@@ -1,6 +1,6 @@
 //! Services and their backends.
 
-use std::{fmt, time::Duration};
+use std::{fmt, path::Path, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -66,6 +66,8 @@ impl Weight {
 pub enum Policy {
     /// The backend with the smallest (requests in flight + 1/2) / capacity, which follows live load.
     Adaptive,
+    /// Consistent hashing of the flow, by shares that follow live load.
+    AdaptiveMaglev,
     /// The backend with the smallest (flows + 1) / weight: shortest expected delay (SED).
     ShortestDelay,
     /// Consistent hashing of the flow, by weight (Maglev).
@@ -90,8 +92,9 @@ pub enum Policy {
 
 impl Policy {
     /// All policies, in the order of the documentation.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Adaptive,
+        Self::AdaptiveMaglev,
         Self::ShortestDelay,
         Self::Maglev,
         Self::SourceHash,
@@ -109,6 +112,7 @@ impl Policy {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Adaptive => "adaptive",
+            Self::AdaptiveMaglev => "adaptive-maglev",
             Self::ShortestDelay => "shortest-delay",
             Self::Maglev => "maglev",
             Self::SourceHash => "source-hash",
@@ -125,17 +129,25 @@ impl Policy {
     /// Whether it balances by live load.
     #[must_use]
     pub const fn follows_load(self) -> bool {
-        matches!(self, Self::Adaptive | Self::Classic)
+        matches!(self, Self::Adaptive | Self::AdaptiveMaglev | Self::Classic)
+    }
+
+    /// Whether the dataplane counts the requests of its flows.
+    #[must_use]
+    pub const fn counts_requests(self) -> bool {
+        matches!(self, Self::Adaptive | Self::AdaptiveMaglev)
     }
 }
 
 /// A backend as one service names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackendSpec {
     /// Where it serves.
     pub endpoint: Endpoint,
     /// Its configured weight in this service.
     pub weight: Weight,
+    /// The cgroup of its processes, if they are this host's and somebody said which.
+    pub cgroup: Option<Arc<Path>>,
 }
 
 /// A service as configured.

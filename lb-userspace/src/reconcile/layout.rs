@@ -20,7 +20,7 @@ use crate::{
         Prefix, Snapshot,
         snapshot::{page_span, paginate},
     },
-    model::{Endpoint, Policy, ServiceName},
+    model::{Endpoint, ServiceName},
 };
 
 /// The services as they will be.
@@ -273,6 +273,6 @@ fn entry(service: &DesiredService, built: &Built, first_page: u32, generation: u
 fn flags(service: &DesiredService) -> u8 {
     let sources = if service.sources.is_empty() { 0 } else { service_flag::SOURCES };
     let affinity = if service.affinity_ticks == 0 { 0 } else { service_flag::AFFINITY };
-    let turns = if service.policy == Policy::Adaptive { service_flag::TURNS } else { 0 };
+    let turns = if service.policy.counts_requests() { service_flag::TURNS } else { 0 };
     sources | affinity | turns
 }

@@ -17,6 +17,7 @@ use crate::{
 pub fn build(policy: Policy, backends: &[TableBackend]) -> BuiltTable {
     match policy {
         Policy::Adaptive => scan_requests(backends),
+        Policy::AdaptiveMaglev => slots(select::HASH_FLOW, maglev(&by_capacity(backends))),
         Policy::Maglev => slots(select::HASH_FLOW, maglev(backends)),
         Policy::SourceHash => slots(select::HASH_SOURCE, maglev(backends)),
         Policy::RoundRobin => slots(select::TURN, turns(&equal(backends))),
@@ -103,6 +104,7 @@ mod tests {
         let table = [
             // policy, three backends: select, slots; too many to scan: select, slots
             (Policy::Adaptive,             select::SCAN_REQUESTS, 2, select::SAMPLE_REQUESTS, 4093),
+            (Policy::AdaptiveMaglev,           select::HASH_FLOW,   251, select::HASH_FLOW,   4093),
             (Policy::Maglev,                   select::HASH_FLOW,   251, select::HASH_FLOW,   4093),
             (Policy::SourceHash,               select::HASH_SOURCE, 251, select::HASH_SOURCE, 4093),
             (Policy::RoundRobin,               select::TURN,          2, select::TURN,          33),
@@ -137,6 +139,18 @@ mod tests {
         for (policy, entries) in table {
             assert_eq!(build(policy, &three).entries, entries, "{policy:?}");
         }
+    }
+
+    #[test]
+    fn hashing_that_follows_load_goes_by_capacity() {
+        let capacities = [6, 3];
+        let mut unequal = backends(&[1, 1]);
+        for (backend, capacity) in unequal.iter_mut().zip(capacities) {
+            backend.capacity = capacity;
+        }
+        let built = build(Policy::AdaptiveMaglev, &unequal);
+        assert_eq!(built.entries, maglev(&backends(&capacities)));
+        assert_ne!(built.entries, build(Policy::Maglev, &unequal).entries);
     }
 
     #[test]

@@ -25,6 +25,7 @@ fn of_host() -> [BackendSpec; 2] {
     [IpAddr::V4(LB_V4), IpAddr::V6(LB_V6)].map(|address| BackendSpec {
         endpoint: Endpoint { address, port: HOST_PORT, protocol: Protocol::Tcp },
         weight: Weight::DEFAULT,
+        cgroup: None,
     })
 }
 

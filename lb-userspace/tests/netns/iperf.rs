@@ -40,7 +40,7 @@ fn world(attach: Attach, topology: Topology) -> World {
                 .iter()
                 .map(|one| {
                     let endpoint = Endpoint { port: PORT, protocol, ..one.endpoint };
-                    BackendSpec { endpoint, weight: Weight::DEFAULT }
+                    BackendSpec { endpoint, weight: Weight::DEFAULT, cgroup: None }
                 })
                 .collect(),
             health: None,

@@ -94,7 +94,7 @@ fn udp_service(
         name: ServiceName::new("udp").unwrap(),
         listens: vec![listen],
         policy: Policy::Maglev,
-        backends: vec![BackendSpec { endpoint, weight: Weight::DEFAULT }],
+        backends: vec![BackendSpec { endpoint, weight: Weight::DEFAULT, cgroup: None }],
         health: None,
         affinity: None,
         sources: Vec::new(),

@@ -143,6 +143,7 @@ fn config(lab: &Lab, attach: Attach, policy: Policy) -> Config {
         [IpAddr::V4(backend.v4), IpAddr::V6(backend.v6)].map(|address| BackendSpec {
             endpoint: Endpoint { address, port: BACKEND_PORT, protocol: Protocol::Tcp },
             weight: Weight::new(weight).unwrap(),
+            cgroup: None,
         })
     });
     let service = Service {

@@ -106,7 +106,9 @@ pub(crate) fn build(policy: Policy, backends: &[TableBackend]) -> BuiltTable {
     let pairs = || backends.iter().flat_map(|backend| [backend.id, backend.weight]);
     let triples = || backends.iter().flat_map(|b| [b.id, b.capacity, b.weight]);
     let (select, entries): (u8, Vec<u32>) = match policy {
-        Policy::Maglev => (select::HASH_FLOW, by_weight().cycle().take(HASH_SLOTS).collect()),
+        Policy::Maglev | Policy::AdaptiveMaglev => {
+            (select::HASH_FLOW, by_weight().cycle().take(HASH_SLOTS).collect())
+        }
         Policy::SourceHash => (select::HASH_SOURCE, each().cycle().take(HASH_SLOTS).collect()),
         Policy::RoundRobin => (select::TURN, each().collect()),
         Policy::WeightedRoundRobin | Policy::Classic => (select::TURN, by_weight().collect()),

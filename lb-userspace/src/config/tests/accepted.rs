@@ -1,6 +1,6 @@
 //! Texts that are right.
 
-use std::{fmt::Write as _, time::Duration};
+use std::{fmt::Write as _, path::Path, time::Duration};
 
 use super::{
     super::{ADMIN_SOCKET_DEFAULT, DOCKER_SOCKET_DEFAULT},
@@ -122,6 +122,26 @@ fn containers_are_chosen_by_a_label() {
     assert!(
         !one.matches(&labels("2")) && !any.matches(&[("apps".to_owned(), "1".to_owned())].into())
     );
+}
+
+#[test]
+fn a_cgroup_is_a_path_in_its_shortest_form() {
+    let service = |cgroup: &str| {
+        let backend = format!("{{ address: 198.18.10.1:80, cgroup: {cgroup} }}");
+        config(&format!(
+            "services: [{{ name: a, listen: [198.18.0.1:80], backends: [{backend}] }}]\n"
+        ))
+    };
+    for (written, meant) in [
+        ("/sys/fs/cgroup/cpu/web1", "/sys/fs/cgroup/cpu/web1"),
+        ("/sys/fs/cgroup/system.slice/web.service/", "/sys/fs/cgroup/system.slice/web.service"),
+        ("//web/./1", "/web/1"),
+        // That it does not exist is for the daemon to say.
+        ("/no where", "/no where"),
+    ] {
+        let [service] = &service(written).services[..] else { panic!() };
+        assert_eq!(service.backends[0].cgroup.as_deref(), Some(Path::new(meant)), "{written}");
+    }
 }
 
 #[test]

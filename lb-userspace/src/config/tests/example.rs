@@ -16,7 +16,7 @@ fn listen(address: &str, first: u16, last: u16, protocol: Protocol) -> Listen {
 
 fn backend(address: &str, port: u16, protocol: Protocol, weight: u16) -> BackendSpec {
     let endpoint = Endpoint { address: address.parse().unwrap(), port, protocol };
-    BackendSpec { endpoint, weight: Weight::new(weight).unwrap() }
+    BackendSpec { endpoint, weight: Weight::new(weight).unwrap(), cgroup: None }
 }
 
 fn web() -> Service {

@@ -1,6 +1,6 @@
 //! The backends of a service: each once, of a family that is listened on, never a VIP.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr, path::Path};
 
 use super::{
     super::{
@@ -52,6 +52,7 @@ fn backend(
 ) -> Option<At<BackendSpec>> {
     raw.address.required(report, *place, || Mistake::new("this backend has no `address`"));
     let weight = raw.weight.parse_or(report, scalar::weight, Weight::DEFAULT);
+    let cgroup = raw.cgroup.parse(report, scalar::cgroup).map(|at| at.value);
     let At { value: (address, port), place } = raw.address.parse(report, address::backend)?;
     if port.is_none() && listens.complete && !listens.all_are_ranges() {
         let mistake = Mistake::new(format!("a backend needs a port; `{address}` has none"));
@@ -62,7 +63,8 @@ fn backend(
     // Without a protocol nothing is listened on, and that is reported.
     let protocol = listens.protocol().unwrap_or(Protocol::Tcp);
     let endpoint = Endpoint { address, port: port.unwrap_or_default(), protocol };
-    Some(At { value: BackendSpec { endpoint, weight: weight.unwrap_or(Weight::DEFAULT) }, place })
+    let weight = weight.unwrap_or(Weight::DEFAULT);
+    Some(At { value: BackendSpec { endpoint, weight, cgroup }, place })
 }
 
 fn each_once(backends: &Backends, report: &mut Report) {
@@ -125,6 +127,25 @@ pub(super) fn without_loops(services: &[Checked], report: &mut Report) {
     for service in services {
         for At { value: backend, place } in &service.backends.list {
             report_loop(&index, service, backend.endpoint, *place, report);
+        }
+    }
+}
+
+/// Reports backends whose services do not agree about their processes.
+pub(super) fn of_one_cgroup(services: &[Checked], report: &mut Report) {
+    let mut said: BTreeMap<Endpoint, (&Path, Place)> = BTreeMap::new();
+    for At { value, place } in services.iter().flat_map(|service| &service.backends.list) {
+        let Some(cgroup) = value.cgroup.as_deref() else { continue };
+        let (first, Place { line, .. }) = *said.entry(value.endpoint).or_insert((cgroup, *place));
+        if first != cgroup {
+            let message = format!(
+                "the cgroup of backend {} is {} here and {} in line {line}",
+                name(value.endpoint),
+                shown(&cgroup.to_string_lossy()),
+                shown(&first.to_string_lossy())
+            );
+            report
+                .add(*place, Mistake::new(message).hint("once is enough: it is the same backend"));
         }
     }
 }

@@ -44,6 +44,7 @@ pub(super) fn validate(raw: &RawConfig, report: &mut Report) -> Loaded {
     let services = service::services(&raw.services, report);
     listens::without_overlap(&services, report);
     backends::without_loops(&services, report);
+    backends::of_one_cgroup(&services, report);
     totals::within(&limits, &services, report);
     let docker = docker::docker(&raw.docker, &services, &admin, report);
     let services = services.into_iter().filter_map(service::Checked::into_service).collect();

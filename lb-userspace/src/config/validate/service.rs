@@ -36,7 +36,7 @@ impl Checked {
             name: self.name?,
             listens: self.listens.list.iter().map(|at| at.value).collect(),
             policy: self.policy,
-            backends: self.backends.list.iter().map(|at| at.value).collect(),
+            backends: self.backends.list.into_iter().map(|at| at.value).collect(),
             health: self.health,
             affinity: self.affinity,
             sources: self.sources.iter().map(|at| at.value).collect(),

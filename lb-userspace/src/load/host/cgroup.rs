@@ -52,6 +52,8 @@ pub enum CgroupError {
 #[derive(Debug)]
 pub struct Cgroup {
     places: Places,
+    /// The path that it was found by. Each hierarchy may have it, and it may appear and vanish.
+    named: Option<PathBuf>,
     host: Host,
     files: Files,
     readings_left: u64,
@@ -71,12 +73,7 @@ impl Cgroup {
     /// The cgroup of a path: as in `/proc/PID/cgroup`, or that of its directory below any
     /// hierarchy's mount. Hierarchies that do not have the path are left out.
     pub fn of_path(path: &Path, host: Host, scratch: &mut Scratch) -> Result<Self, CgroupError> {
-        let mut places = mounts()?.of_path(path)?;
-        places.retain(|place| place.directory().is_dir());
-        if places.iter().next().is_none() {
-            return Err(CgroupError::Gone(path.to_path_buf()));
-        }
-        Self::open(places, host, scratch)
+        Self::found(mounts()?.of_path(path)?, Some(path.to_path_buf()), host, scratch)
     }
 
     pub(super) fn open(
@@ -84,10 +81,19 @@ impl Cgroup {
         host: Host,
         scratch: &mut Scratch,
     ) -> Result<Self, CgroupError> {
-        let files = open_files(&places, host, scratch)?;
+        Self::found(places, None, host, scratch)
+    }
+
+    fn found(
+        places: Places,
+        named: Option<PathBuf>,
+        host: Host,
+        scratch: &mut Scratch,
+    ) -> Result<Self, CgroupError> {
+        let files = open_files(&places, named.as_deref(), host, scratch)?;
         // Cgroups that were opened together do not all look at their limits in the same second.
         let readings_left = files.identity() % READINGS_BETWEEN_LIMITS;
-        Ok(Self { places, host, files, readings_left })
+        Ok(Self { places, named, host, files, readings_left })
     }
 
     /// Looks at limits again with the next reading.
@@ -105,7 +111,7 @@ impl Cgroup {
         }
         // On an error the next reading comes here again.
         self.readings_left = 0;
-        self.files = open_files(&self.places, self.host, scratch)?;
+        self.files = open_files(&self.places, self.named.as_deref(), self.host, scratch)?;
         let reading = self.files.read(scratch).map_err(|Removed| self.gone())?;
         self.readings_left = READINGS_BETWEEN_LIMITS;
         Ok(reading)
@@ -118,7 +124,8 @@ impl Cgroup {
     }
 
     fn gone(&self) -> CgroupError {
-        CgroupError::Gone(self.places.iter().next().map(Place::directory).unwrap_or_default())
+        let first = || self.places.iter().next().map(Place::directory).unwrap_or_default();
+        CgroupError::Gone(self.named.clone().unwrap_or_else(first))
     }
 }
 
@@ -129,8 +136,21 @@ fn mounts() -> Result<Mounts, CgroupError> {
     Ok(Mounts::parse(&text))
 }
 
-/// All directories of a cgroup come and go with it: if one is missing, the cgroup is.
-fn open_files(places: &Places, host: Host, scratch: &mut Scratch) -> Result<Files, CgroupError> {
+/// All directories of a process's cgroup come and go with it: if one is missing, the cgroup is.
+/// Those of a path are made one by one, or not at all.
+fn open_files(
+    places: &Places,
+    named: Option<&Path>,
+    host: Host,
+    scratch: &mut Scratch,
+) -> Result<Files, CgroupError> {
+    let mut places = places.clone();
+    if let Some(path) = named {
+        places.retain(|place| place.directory().is_dir());
+        if places.iter().next().is_none() {
+            return Err(CgroupError::Gone(path.to_path_buf()));
+        }
+    }
     let mut identity = None;
     let mut first = PathBuf::new();
     for place in places.iter() {
@@ -143,6 +163,6 @@ fn open_files(places: &Places, host: Host, scratch: &mut Scratch) -> Result<File
         }
     }
     let identity = identity.ok_or(LocateError::None)?;
-    Files::open(places, identity, host, scratch)
+    Files::open(&places, identity, host, scratch)
         .map_err(|source| CgroupError::Open { path: first, source })
 }

@@ -26,6 +26,90 @@ pub(super) const ROWS: &[Row<'_>] = &[
         ],
     ),
     (
+        "a cgroup without a place",
+        "services:
+  - name: web
+    listen: [198.18.0.1:80]
+    backends:
+      - { address: 198.18.10.1:80, cgroup: cpu/web1 }
+",
+        &[
+            "5:44 cgroup `cpu/web1` is not an absolute path | the directory of the backend's processes, such as `/sys/fs/cgroup/cpu/web1`",
+        ],
+    ),
+    (
+        "a cgroup of nothing",
+        "services:
+  - name: web
+    listen: [198.18.0.1:80]
+    backends:
+      - { address: 198.18.10.1:80, cgroup: '' }
+",
+        &[
+            "5:44 cgroup `\"\"` is not an absolute path | the directory of the backend's processes, such as `/sys/fs/cgroup/cpu/web1`",
+        ],
+    ),
+    (
+        "a cgroup by a way up",
+        "services:
+  - name: web
+    listen: [198.18.0.1:80]
+    backends:
+      - { address: 198.18.10.1:80, cgroup: /sys/fs/cgroup/cpu/../web1 }
+",
+        &[
+            "5:44 cgroup `/sys/fs/cgroup/cpu/../web1` has `..` in it | the directory of the backend's processes, such as `/sys/fs/cgroup/cpu/web1`",
+        ],
+    ),
+    (
+        "a cgroup that is everybody",
+        "services:
+  - name: web
+    listen: [198.18.0.1:80]
+    backends:
+      - { address: 198.18.10.1:80, cgroup: / }
+",
+        &[
+            "5:44 cgroup `/` has all processes of the host in it | the directory of the backend's processes, such as `/sys/fs/cgroup/cpu/web1`",
+        ],
+    ),
+    (
+        "a cgroup that is everybody, in other words",
+        "services:
+  - name: web
+    listen: [198.18.0.1:80]
+    backends:
+      - { address: 198.18.10.1:80, cgroup: //./ }
+",
+        &[
+            "5:44 cgroup `//./` has all processes of the host in it | the directory of the backend's processes, such as `/sys/fs/cgroup/cpu/web1`",
+        ],
+    ),
+    (
+        "a cgroup with a line in it",
+        "services:
+  - name: web
+    listen: [198.18.0.1:80]
+    backends:
+      - { address: 198.18.10.1:80, cgroup: \"/web\\n1\" }
+",
+        &[
+            "5:44 cgroup `/web\\n1` has control characters | the directory of the backend's processes, such as `/sys/fs/cgroup/cpu/web1`",
+        ],
+    ),
+    (
+        "one backend in two cgroups",
+        "services:
+  - { name: a, listen: [198.18.0.1:80], backends: [{ address: 198.18.10.1:80, cgroup: /web1 }] }
+  - { name: b, listen: [198.18.0.1:81], backends: [{ address: 198.18.10.1:80 }] }
+  - { name: c, listen: [198.18.0.1:82], backends: [{ address: 198.18.10.1:80, cgroup: /web1/ }] }
+  - { name: d, listen: [198.18.0.1:83], backends: [{ address: 198.18.10.1:80, cgroup: /web2 }] }
+",
+        &[
+            "5:63 the cgroup of backend `198.18.10.1:80` is `/web2` here and `/web1` in line 2 | once is enough: it is the same backend",
+        ],
+    ),
+    (
         "no port behind a range and a port",
         "services:
   - name: web
