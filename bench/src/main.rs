@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stdout, reason = "a command-line tool talks on standard output")]
 
+mod all;
 mod balance;
 mod engine;
 mod forecast;
@@ -33,6 +34,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Everything, into one directory with one summary (root; without it the simulations)
+    All(all::Options),
     /// What a packet costs in the kernel, beside what it costs at least (root)
     Program(program::Options),
     /// Requests lost and replicas paid for by autoscalers on traces and flash crowds, simulated
@@ -52,6 +55,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
+        Command::All(options) => all::run(&options),
         Command::Program(options) => program::run(&options),
         Command::Forecast(options) => forecast::run(&options),
         Command::Balance(options) => balance::run(&options),

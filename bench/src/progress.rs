@@ -62,7 +62,7 @@ fn line(bench: &str, done: usize, steps: usize, elapsed: Duration, what: &str) -
 }
 
 /// Seconds for people.
-fn lasting(seconds: f64) -> String {
+pub(crate) fn lasting(seconds: f64) -> String {
     if seconds < 90.0 { format!("{seconds:.0} s") } else { format!("{:.0} min", seconds / 60.0) }
 }
 

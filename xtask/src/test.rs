@@ -1,5 +1,6 @@
 //! `cargo xtask test`: one level, or all of them in one run with one sum at the end.
 
+use std::env;
 use std::io::{self, BufRead as _, BufReader, Read, Write};
 use std::mem;
 use std::process::{Command, ExitCode, Stdio};
@@ -11,8 +12,8 @@ use anyhow::{Context as _, Result, ensure};
 use clap::ValueEnum;
 
 use crate::build;
-use crate::setup::{self, ENGINE_CLIENT, ENGINE_PROGRAMS, TEST_PROGRAMS};
-use crate::shell::{self, say};
+use crate::setup::{self, BENCH_PROGRAMS, ENGINE_CLIENT, ENGINE_PROGRAMS, TEST_PROGRAMS};
+use crate::shell::{self, OBJECT_VARIABLE, say};
 use crate::summary::Summary;
 
 /// How long an ended run may be silent before its output counts as complete.
@@ -38,21 +39,29 @@ struct Suite {
     name: &'static str,
     needs_root: bool,
     needs_engine: bool,
+    needs_floors: bool,
     args: &'static [&'static str],
 }
 
-const UNIT: Suite =
-    Suite { name: "unit", needs_root: false, needs_engine: false, args: &["--workspace"] };
+const UNIT: Suite = Suite {
+    name: "unit",
+    needs_root: false,
+    needs_engine: false,
+    needs_floors: false,
+    args: &["--workspace"],
+};
 const KERNEL: Suite = Suite {
     name: "kernel",
     needs_root: true,
     needs_engine: false,
+    needs_floors: false,
     args: &["--package", "lb-userspace", "--features", "kernel-tests", "--test", "kernel"],
 };
 const NETNS: Suite = Suite {
     name: "netns",
     needs_root: true,
     needs_engine: false,
+    needs_floors: false,
     args: &[
         "--package",
         "lb-userspace",
@@ -73,7 +82,17 @@ const DOCKER: Suite = Suite {
     name: "docker",
     needs_root: true,
     needs_engine: true,
+    needs_floors: false,
     args: &["--package", "lb-userspace", "--features", "docker-tests", "--test", "docker"],
+};
+
+/// Everything that the bench measures, a little of each.
+const BENCH: Suite = Suite {
+    name: "bench",
+    needs_root: true,
+    needs_engine: false,
+    needs_floors: true,
+    args: &["--package", "weir-bench", "--features", "netns-tests", "--test", "reduced"],
 };
 
 impl Level {
@@ -81,9 +100,9 @@ impl Level {
         match self {
             Self::Unit => vec![UNIT],
             Self::Kernel => vec![KERNEL],
-            Self::Netns => vec![NETNS],
+            Self::Netns => vec![NETNS, BENCH],
             Self::Docker => vec![DOCKER],
-            Self::All => vec![UNIT, KERNEL, NETNS, DOCKER],
+            Self::All => vec![UNIT, KERNEL, NETNS, DOCKER, BENCH],
         }
     }
 }
@@ -106,6 +125,14 @@ fn run_suites(suites: &[Suite], summary: &mut Summary) -> Result<()> {
         build::kernel_side()?;
     }
     for (index, suite) in suites.iter().enumerate() {
+        if suite.needs_floors && env::var_os(OBJECT_VARIABLE).is_some() {
+            say(format!(
+                "test: {} was left out: it builds programs for the kernel, and {OBJECT_VARIABLE} \
+                 says that nothing is to be built",
+                suite.name
+            ));
+            continue;
+        }
         prepare(suite)?;
         say(format!("test: {}", suite.name));
         let mut cargo = shell::cargo();
@@ -133,6 +160,10 @@ fn prepare(suite: &Suite) -> Result<()> {
     if suite.needs_engine {
         setup::ensure_programs(&ENGINE_PROGRAMS)?;
         setup::ensure_programs(&ENGINE_CLIENT)?;
+    }
+    if suite.needs_floors {
+        setup::ensure_programs(&BENCH_PROGRAMS)?;
+        build::floors()?;
     }
     Ok(())
 }
@@ -207,14 +238,15 @@ mod tests {
 
     #[test]
     fn what_was_not_run_is_said() {
-        assert_eq!(not_run(&Level::All.suites()[1..]), "; not run: kernel, netns, docker");
+        assert_eq!(not_run(&Level::All.suites()[1..]), "; not run: kernel, netns, docker, bench");
         assert_eq!(not_run(&[]), "");
     }
 
     #[test]
     fn everything_runs_by_default_and_cheap_before_dear() {
         let names = |level: Level| level.suites().iter().map(|it| it.name).collect::<Vec<_>>();
-        assert_eq!(names(Level::All), ["unit", "kernel", "netns", "docker"]);
+        assert_eq!(names(Level::All), ["unit", "kernel", "netns", "docker", "bench"]);
+        assert_eq!(names(Level::Netns), ["netns", "bench"]);
         assert_eq!(names(Level::Unit), ["unit"]);
         assert!(!Level::Unit.suites()[0].needs_root);
         assert!(Level::Kernel.suites()[0].needs_root);

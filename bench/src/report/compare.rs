@@ -14,7 +14,7 @@ use lb_userspace::cli::table::{
     Table,
 };
 
-use super::{Bar, Better, FORMAT, Report, Row, figure, machine::Machine, row::Measure};
+use super::{Bar, Better, FORMAT, Report, Row, Verdict, figure, machine::Machine, row::Measure};
 use crate::stats::Interval;
 
 /// An earlier report, as its JSON has it.
@@ -38,6 +38,8 @@ pub(crate) struct SavedRow {
     pub(crate) what: String,
     pub(crate) value: Middle,
     pub(crate) interval: Option<Interval>,
+    pub(crate) bar: Option<Bar>,
+    pub(crate) verdict: Verdict,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -58,7 +60,7 @@ impl Saved {
         Self::read(Path::new(path)).map_err(|error| format!("{error:#}"))
     }
 
-    fn parse(text: &str) -> Result<Self> {
+    pub(super) fn parse(text: &str) -> Result<Self> {
         #[derive(Deserialize)]
         struct Version {
             format: u32,

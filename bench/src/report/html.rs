@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use super::{Better, Report, Row, Series, Verdict, figure, strip::Axis};
+use super::{Report, Row, Series, Verdict, figure, strip::Axis};
 use crate::stats::{Interval, Spread};
 
 const STYLE: &str = include_str!("page.css");
@@ -18,7 +18,7 @@ pub(super) fn of(report: &Report) -> String {
 }
 
 /// Everything up to the content.
-fn head(title: &str) -> String {
+pub(super) fn head(title: &str) -> String {
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
@@ -94,7 +94,7 @@ fn rows(page: &mut String, rows: &[Row]) -> fmt::Result {
     for row in rows {
         let limit = |limit: Option<f64>| {
             let (Some(bar), Some(limit)) = (row.bar, limit) else { return String::new() };
-            format!("{} {limit}", if bar.better == Better::Lower { "≤" } else { "≥" })
+            escape(&format!("{} {limit}", bar.sign()))
         };
         write!(
             page,
@@ -119,7 +119,7 @@ fn rows(page: &mut String, rows: &[Row]) -> fmt::Result {
     Ok(())
 }
 
-const fn verdict(verdict: Verdict) -> (&'static str, &'static str) {
+pub(super) const fn verdict(verdict: Verdict) -> (&'static str, &'static str) {
     let class = match verdict {
         Verdict::Aim => "aim",
         Verdict::Must => "must",

@@ -158,7 +158,7 @@ fn first_number(text: &str) -> f64 {
 }
 
 /// The commit of the source, whoever owns it.
-fn commit() -> String {
+pub(crate) fn commit() -> String {
     let mut git = Command::new("git");
     git.args(["-c", "safe.directory=*", "-C", env!("CARGO_MANIFEST_DIR")]);
     git.args(["describe", "--always", "--exclude=*", "--dirty", "--abbrev=12"]);

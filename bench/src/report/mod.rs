@@ -3,6 +3,7 @@
 
 mod compare;
 mod html;
+pub(crate) mod index;
 mod machine;
 mod peer;
 mod row;
@@ -18,11 +19,11 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
 
-use self::{
-    compare::{Comparison, Saved},
-    machine::Run,
-};
+use self::{compare::Comparison, machine::Run};
 pub(crate) use self::{
+    compare::Saved,
+    index::Part,
+    machine::{commit, utc},
     peer::Peer,
     row::{Bar, Better, Row, Verdict},
 };

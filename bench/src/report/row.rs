@@ -13,7 +13,7 @@ pub(crate) enum Better {
 }
 
 /// What is to be reached.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Bar {
     pub(crate) better: Better,
     pub(crate) must: Option<f64>,
@@ -34,6 +34,13 @@ impl Bar {
     /// The same the other way.
     pub(crate) const HIGHER: Self = Self { better: Better::Higher, must: None, aim: None };
 
+    pub(crate) const fn sign(&self) -> &'static str {
+        match self.better {
+            Better::Lower => "<=",
+            Better::Higher => ">=",
+        }
+    }
+
     fn verdict(&self, value: f64) -> Verdict {
         let reaches = |limit: Option<f64>| {
             limit.map(|limit| match self.better {
@@ -51,7 +58,7 @@ impl Bar {
 }
 
 /// Whether a bar was reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Verdict {
     /// As good as the design allows.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Better, Report, Row, Series, figure};
+use super::{Report, Row, Series, figure};
 use crate::stats::Spread;
 
 pub(super) fn of(report: &Report) -> String {
@@ -44,7 +44,7 @@ fn rows(text: &mut String, rows: &[Row]) {
     let width = rows.iter().map(|row| row.what.chars().count()).max().unwrap_or(0);
     for Row { id, what, value, interval, of_minima, bar, verdict, .. } in rows {
         let bar = bar.map_or_else(String::new, |bar| {
-            let sign = if bar.better == Better::Lower { "<=" } else { ">=" };
+            let sign = bar.sign();
             let limit = |name, limit: Option<f64>| {
                 limit.map_or_else(String::new, |limit| format!("{name} {sign} {limit}  "))
             };
