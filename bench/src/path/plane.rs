@@ -12,11 +12,12 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use lb_common::abi::{backend::way, service::select};
+use lb_common::abi::backend::way;
 use lb_userspace::{
     config,
     daemon::{Options, background::Background},
     lab::{CLIENT_LINK, LB_V4, Lab, LabPlan, Netns, Topology, UPLINK, vip_v4},
+    model::Policy,
 };
 use nix::net::if_::if_nametoindex;
 
@@ -27,7 +28,7 @@ use super::{
 };
 use crate::{
     engine::Engine,
-    weir::{Server, Weir},
+    weir::{Offer, Server, Sizes, Weir},
 };
 
 pub(crate) const HTTP: Service = Service { port: 80, backend_port: 8080, udp: false };
@@ -139,7 +140,7 @@ impl Plane {
 
     /// The real program on the uplink and on the host's end of every backend's link.
     fn attach(&self, object: &Path) -> Result<Weir> {
-        let mut weir = Weir::load(object)?;
+        let mut weir = Weir::load(object, &Sizes::default())?;
         let lab = &self.lab;
         let attached = lab.lb().in_netns(|| -> Result<Weir> {
             for service in SERVICES {
@@ -151,7 +152,9 @@ impl Plane {
                     let (dst_mac, src_mac) = (backend.mac.0, [2, 0, 0, 0, 10, 1]);
                     servers.push(Server { address, way: way::PEER, ifindex, dst_mac, src_mac });
                 }
-                weir.serve(listen, u8::try_from(protocol)?, select::TURN, &servers)?;
+                let protocol = u8::try_from(protocol)?;
+                let (policy, servers) = (Policy::RoundRobin, &servers[..]);
+                weir.serve(&Offer { listen, protocol, policy, flags: 0, servers })?;
             }
             for backend in lab.backends() {
                 weir.attach_tc(&backend.host_link)?;
