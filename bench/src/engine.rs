@@ -32,11 +32,13 @@ pub(crate) struct Engine {
 
 /// Whether this machine has an engine.
 pub(crate) fn is_installed() -> bool {
-    let has = |program: &str| {
-        let places = env::var_os("PATH").unwrap_or_default();
-        env::split_paths(&places).any(|place| place.join(program).exists())
-    };
-    ["dockerd", "docker", "tar"].into_iter().all(has)
+    ["dockerd", "docker", "tar"].into_iter().all(finds)
+}
+
+/// Whether this machine has a program.
+pub(crate) fn finds(program: &str) -> bool {
+    let places = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&places).any(|place| place.join(program).exists())
 }
 
 impl Engine {

@@ -83,6 +83,11 @@ pub(crate) fn median(values: &[f64]) -> Option<f64> {
     quantile(&sorted(values), 0.5)
 }
 
+/// A quantile of the finite values.
+pub(crate) fn quantile_of(values: &[f64], q: f64) -> Option<f64> {
+    quantile(&sorted(values), q)
+}
+
 /// The mean of the lower half: what a program takes when nothing disturbs it, finer than the whole
 /// nanoseconds that the kernel counts in.
 pub(crate) fn low_mean(values: &[f64]) -> Option<f64> {

@@ -1,23 +1,33 @@
 //! The program under test with its maps, written as the controller writes them.
 
-use std::{fs, net::SocketAddr, path::Path};
+use std::{
+    fs,
+    net::SocketAddr,
+    os::fd::{AsFd as _, AsRawFd as _},
+    path::Path,
+};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail};
 use aya::programs::TcAttachType;
 use aya::{
     Ebpf, EbpfLoader, Pod,
-    maps::{Array, HashMap, MapData, PerCpuArray, ProgramArray},
+    maps::{Array, HashMap, Map, MapData, PerCpuArray, ProgramArray},
     programs::{ProgramFd, ProgramInfo, SchedClassifier, Xdp, tc::SchedClassifierLinkId},
 };
 use lb_common::{
     abi::{
         ABI_VERSION,
         backend::{Backend, backend_state},
-        service::{ListenKey, PAGE_SLOTS, Page, PageSlots, PortSet, Service},
+        service::{ListenKey, PAGE_SLOTS, Page, PageSlots, PortSet, Service, service_flag},
         settings::Settings,
     },
-    maps::stage,
+    maps::{CONNS_MAX, EMBRYOS_MAX, PAGES_MAX, SERVICES_MAX, stage},
     pipeline::verdict::Reason,
+};
+use lb_userspace::{
+    model::{Endpoint, Policy, Protocol},
+    reconcile::TableBackend,
+    table,
 };
 
 /// No flow ends by idling while a bench runs.
@@ -52,6 +62,30 @@ pub(crate) struct Server {
     pub(crate) src_mac: [u8; 6],
 }
 
+/// What the VIP offers at one address.
+pub(crate) struct Offer<'a> {
+    pub(crate) listen: SocketAddr,
+    pub(crate) protocol: u8,
+    pub(crate) policy: Policy,
+    /// Bits of [`service_flag`], besides what the policy wants.
+    pub(crate) flags: u8,
+    pub(crate) servers: &'a [Server],
+}
+
+/// Elements of the maps that a bench wants larger than they are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sizes {
+    pub(crate) services: u32,
+    pub(crate) conns: u32,
+    pub(crate) embryos: u32,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self { services: SERVICES_MAX, conns: CONNS_MAX, embryos: EMBRYOS_MAX }
+    }
+}
+
 /// The loaded object.
 pub(crate) struct Weir {
     ebpf: Ebpf,
@@ -60,16 +94,28 @@ pub(crate) struct Weir {
     /// The pre-filters as they are in the map: TCP, UDP.
     ports: [Box<PortSet>; 2],
     services: u32,
+    pages: u32,
     backends: u32,
 }
 
 impl Weir {
     /// Loads both programs.
-    pub(crate) fn load(object: &Path) -> Result<Self> {
+    pub(crate) fn load(object: &Path, sizes: &Sizes) -> Result<Self> {
         let bytes = fs::read(object).with_context(|| {
             format!("cannot read {}: build it with \"cargo xtask build\"", object.display())
         })?;
-        let mut ebpf = EbpfLoader::new().load(&bytes).context("the kernel refused the maps")?;
+        let mut loader = EbpfLoader::new();
+        for name in ["CONNS4", "CONNS6"] {
+            loader.map_max_entries(name, sizes.conns);
+        }
+        for name in ["EMBRYOS4", "EMBRYOS6"] {
+            loader.map_max_entries(name, sizes.embryos);
+        }
+        for name in ["CURSORS", "SERVICE_STATS"] {
+            loader.map_max_entries(name, sizes.services.max(SERVICES_MAX));
+        }
+        loader.map_max_entries("PAGES", sizes.services.max(PAGES_MAX));
+        let mut ebpf = loader.load(&bytes).context("the kernel refused the maps")?;
         for name in Hook::Xdp.programs() {
             program::<Xdp>(&mut ebpf, name)?.load().context(name)?;
         }
@@ -77,48 +123,55 @@ impl Weir {
             program::<SchedClassifier>(&mut ebpf, name)?.load().context(name)?;
         }
         let stages = [join(&mut ebpf, Hook::Xdp)?, join(&mut ebpf, Hook::Tc)?];
-        let mut weir =
-            Self { ebpf, _stages: stages, ports: <_>::default(), services: 0, backends: 0 };
+        let mut weir = Self {
+            ebpf,
+            _stages: stages,
+            ports: <_>::default(),
+            services: 0,
+            pages: 0,
+            backends: 0,
+        };
         weir.set("SETTINGS", 0, settings())?;
         Ok(weir)
     }
 
-    /// Adds a service whose backends take turns, or are found by the flow's hash.
-    pub(crate) fn serve(
-        &mut self,
-        listen: SocketAddr,
-        protocol: u8,
-        select: u8,
-        servers: &[Server],
-    ) -> Result<()> {
-        let mut ids = Vec::new();
+    /// Adds a service.
+    pub(crate) fn serve(&mut self, offer: &Offer<'_>) -> Result<()> {
+        let Offer { listen, protocol, policy, servers, .. } = *offer;
+        let mut backends = Vec::new();
         for server in servers {
             self.backends += 1;
-            self.set("BACKENDS", self.backends, backend(server, protocol))?;
-            ids.push(self.backends);
+            let id = self.backends;
+            self.set("BACKENDS", id, backend(server, protocol))?;
+            let tcp = i32::from(protocol) == libc::IPPROTO_TCP;
+            let (address, port) = (server.address.ip(), server.address.port());
+            let protocol = if tcp { Protocol::Tcp } else { Protocol::Udp };
+            let identity = Endpoint { address, port, protocol };
+            backends.push(TableBackend { id, identity, weight: 1, capacity: 1 });
         }
-        let (page, id) = (self.services, self.services + 1);
-        self.services = id;
-        let mut slots = PageSlots::default();
-        // As many slots as are a multiple of the backends: a turn is one round over all of them.
-        let table_len = PAGE_SLOTS - PAGE_SLOTS % u32::try_from(ids.len())?;
-        for (slot, id) in slots.0.iter_mut().zip(ids.iter().cycle()) {
-            *slot = *id;
+        let table = table::build(policy, &backends);
+        let first_page = self.pages;
+        for part in table.entries.chunks(PAGE_SLOTS as usize) {
+            let mut slots = PageSlots::default();
+            slots.0[..part.len()].copy_from_slice(part);
+            self.set("PAGES", self.pages, Page { slots })?;
+            self.pages += 1;
         }
-        self.set("PAGES", page, Page { slots })?;
-        self.open(listen.port(), servers, protocol)?;
+        self.services += 1;
+        let turns = if policy.counts_requests() { service_flag::TURNS } else { 0 };
         let service = Service {
-            id,
-            select,
-            flags: 0,
-            usable: u16::try_from(ids.len())?,
-            table_page: page,
-            table_len,
+            id: self.services,
+            select: table.select,
+            flags: offer.flags | turns,
+            usable: u16::try_from(backends.len())?,
+            table_page: first_page,
+            table_len: table.len,
             affinity_ticks: 0,
             hash_seed: 1,
             generation: 1,
             zero: 0,
         };
+        self.open(listen.port(), servers, protocol)?;
         let key = ListenKey {
             address: listen.ip().into(),
             port: listen.port().to_be(),
@@ -158,6 +211,20 @@ impl Weir {
             *sum = map.get(&index, 0).context("map REASONS")?.iter().sum();
         }
         Ok(sums)
+    }
+
+    /// What `/proc` says of a map.
+    pub(crate) fn map_info(&self, name: &str) -> Result<String> {
+        let map = self.ebpf.map(name).with_context(|| format!("no map {name}"))?;
+        let (Map::Array(data)
+        | Map::PerCpuArray(data)
+        | Map::HashMap(data)
+        | Map::LruHashMap(data)) = map
+        else {
+            bail!("map {name} is of another kind");
+        };
+        let path = format!("/proc/self/fdinfo/{}", data.fd().as_fd().as_raw_fd());
+        fs::read_to_string(&path).context(path)
     }
 
     /// A program for the array that a tail call takes it from.

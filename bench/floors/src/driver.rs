@@ -16,10 +16,22 @@ pub fn next_frame(frame: Frame) -> Option<()> {
     let plan: &mut Plan = unsafe { &mut *plan };
     let counter = plan.counter;
     plan.counter = counter.wrapping_add(1);
-    let Variation { address, port, ident, filler } = Variation::of(plan.flow(counter));
+    let flow = plan.flow(counter);
+    if plan.alternate != 0 && counter & 1 != 0 {
+        return write(frame, PLAN.get(1)?, flow);
+    }
+    write(frame, plan, flow)
+}
+
+/// Writes the frame of a flow.
+///
+/// `inline(always)`: both uses are hot, and a call costs as much as ten instructions.
+#[inline(always)]
+fn write(frame: Frame, plan: &Plan, flow: u32) -> Option<()> {
+    let Variation { address, port, ident, filler } = Variation::of(flow);
     let lane = |value: u16, byte: u32| u64::from(value.to_be()) << (byte * 8);
     let [w0, w1, w2, w3, w4, w5, w6, w7] = plan.words;
-    let (mut w0, mut w1, mut w2, mut w4, mut w5) = (w0, w1, w2, w4, w5);
+    let (mut w0, mut w1, mut w2, mut w4, mut w5, mut w7) = (w0, w1, w2, w4, w5, w7);
     match plan.shape {
         shape::CLIENT_V4 => {
             w0 |= lane(ident, 4);
@@ -38,7 +50,11 @@ pub fn next_frame(frame: Frame) -> Option<()> {
             w4 |= lane(address, 6);
             w5 |= lane(port, 2);
         }
+        shape::FIXED => {}
         _ => return None,
+    }
+    if plan.shape != shape::FIXED {
+        w7 |= lane(filler, 6);
     }
     frame.store64::<0>(plan.start);
     frame.store32::<8>(u64::from(plan.start2));
@@ -50,6 +66,6 @@ pub fn next_frame(frame: Frame) -> Option<()> {
     frame.store64::<46>(w4);
     frame.store64::<54>(w5);
     frame.store64::<62>(w6);
-    frame.store64::<70>(w7 | lane(filler, 6));
+    frame.store64::<70>(w7);
     Some(())
 }

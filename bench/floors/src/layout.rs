@@ -18,6 +18,8 @@ pub mod shape {
     pub const CLIENT_V6: u32 = 2;
     /// IPv6, from backend to client.
     pub const REPLY_V6: u32 = 3;
+    /// Nothing: every frame is the template.
+    pub const FIXED: u32 = 4;
 }
 
 /// One run of a driver: the frame, and how its flows follow each other.
@@ -40,6 +42,10 @@ pub struct Plan {
     pub flows: u32,
     /// Packets so far.
     pub counter: u32,
+    /// 1 if every second packet is of the second plan: a client and its backend in turn.
+    pub alternate: u32,
+    /// Always 0.
+    pub zero: u32,
 }
 
 impl Plan {
@@ -47,10 +53,11 @@ impl Plan {
     /// never a neighbour next.
     #[inline]
     pub fn flow(&self, counter: u32) -> u32 {
+        let turn = counter >> (self.alternate & 1);
         let offset = if self.flows == 0 {
-            counter
+            turn
         } else {
-            let scattered = counter.wrapping_mul(0x9e37_79b1);
+            let scattered = turn.wrapping_mul(0x9e37_79b1);
             ((u64::from(scattered) * u64::from(self.flows)) >> 32) as u32
         };
         self.first.wrapping_add(offset)

@@ -39,9 +39,9 @@ pub struct Entry {
     pub rest: [u64; 5],
 }
 
-/// What the drivers send.
+/// What the drivers send, and in the second element what they send in turn with it.
 #[map]
-pub static PLAN: Array<Plan> = Array::with_max_entries(1, 0);
+pub static PLAN: Array<Plan> = Array::with_max_entries(2, 0);
 /// The program under test, if it is an XDP program.
 #[map]
 pub static XDP_TARGET: ProgramArray = ProgramArray::with_max_entries(1, 0);

@@ -26,19 +26,43 @@ pub(crate) fn load(
     plane: &Plane,
     meter: &Meter,
     connections: Connections,
+    path: &str,
     seconds: u32,
 ) -> Result<Load> {
-    let target = plane.targets(HTTP).first().copied().context("nothing to load")?;
-    let mut command = meter.command(plane.client(), "wrk");
-    command.args(["-t2", "-c64", &format!("-d{seconds}s"), "--timeout", "5s"]);
+    let mut options = vec!["-t2", "-c64"];
     if connections == Connections::OneEach {
         // Without the blank wrk sends a header that nginx takes for another one.
-        command.args(["-H", "Connection: close"]);
+        options.extend(["-H", "Connection: close"]);
     }
-    let output = command.arg(format!("http://{target}/")).output().context("wrk")?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    ensure!(output.status.success(), "wrk: {}", String::from_utf8_lossy(&output.stderr));
+    let text = wrk(plane, meter, &options, path, seconds)?;
     parse(&text).with_context(|| format!("{:?}: wrk said:\n{text}", plane.kind))
+}
+
+/// The median of what wrk takes for an answer on one connection, in microseconds.
+pub(crate) fn median_us(plane: &Plane, meter: &Meter, seconds: u32) -> Result<f64> {
+    let text = wrk(plane, meter, &["-t1", "-c1", "--latency"], "/", seconds)?;
+    parse(&text).and_then(|_| parse_median(&text)).with_context(|| format!("wrk said:\n{text}"))
+}
+
+fn wrk(plane: &Plane, meter: &Meter, options: &[&str], path: &str, seconds: u32) -> Result<String> {
+    let target = plane.targets(HTTP).first().copied().context("nothing to load")?;
+    let mut command = meter.command(plane.client(), "wrk");
+    command.args(options).args([&format!("-d{seconds}s"), "--timeout", "5s"]);
+    let output = command.arg(format!("http://{target}{path}")).output().context("wrk")?;
+    ensure!(output.status.success(), "wrk: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The line "50%" of the distribution: a number with a unit.
+fn parse_median(text: &str) -> Result<f64> {
+    let line = text.lines().find_map(|line| line.trim().strip_prefix("50%"));
+    let value = line.context("no median")?.trim();
+    let (number, factor) = match value {
+        it if it.ends_with("us") => (it.trim_end_matches("us"), 1.0),
+        it if it.ends_with("ms") => (it.trim_end_matches("ms"), 1e3),
+        it => (it.trim_end_matches('s'), 1e6),
+    };
+    Ok(number.parse::<f64>().with_context(|| format!("\"{value}\" is no time"))? * factor)
 }
 
 /// Reads what wrk prints. A run with failed requests is no run.
@@ -73,6 +97,21 @@ Transfer/sec:     10.68MB
     #[test]
     fn requests_are_read() {
         assert_eq!(parse(GOOD).unwrap(), Load { requests: 206_912.0, per_second: 68_741.36 });
+    }
+
+    #[test]
+    fn medians_have_units() {
+        for (text, us) in [
+            ("     50%   43.00us\n     75%   50.00us\n", 43.0),
+            ("50% 1.25ms", 1_250.0),
+            ("50% 2.00s", 2e6),
+        ] {
+            let read = parse_median(text).unwrap();
+            assert!((read - us).abs() < 1e-6, "{text}: {read}");
+        }
+        for wrong in ["", GOOD, "50%", "50% fast", "75% 1.00ms"] {
+            assert!(parse_median(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -4,6 +4,9 @@
 mod bulk;
 mod cpu;
 mod http;
+mod kind;
+mod open;
+mod peers;
 mod plane;
 mod rows;
 pub(crate) mod server;
@@ -13,14 +16,23 @@ mod udp;
 use std::{collections::BTreeMap, path::PathBuf};
 
 use anyhow::{Context as _, Result};
-use lb_userspace::lab::reap_stale;
+use lb_userspace::{
+    lab::reap_stale,
+    plot::{BLUE, GREEN, Line, Lines, ORANGE, Stroke},
+};
 
-use self::{cpu::Meter, http::Connections, plane::Plane};
+use self::{
+    cpu::Meter,
+    http::Connections,
+    kind::{Kind, Metric, Task},
+    plane::Plane,
+    server::LARGE_PATH,
+};
 use crate::{
-    engine,
     progress::Progress,
-    report::{Output, Report, Series},
+    report::{Output, Peer, Plot, Report, Series},
     shuffle::Shuffle,
+    stats::median,
 };
 
 /// Options of the sub-command.
@@ -29,7 +41,7 @@ pub(crate) struct Options {
     /// Rounds; each builds everything anew and measures it once, in another order
     #[arg(long, default_value_t = 6)]
     rounds: usize,
-    /// Two rounds of one second a load: is everything still in one piece?
+    /// One round of one second a load: is everything still in one piece?
     #[arg(long)]
     quick: bool,
     /// Decides the order
@@ -43,125 +55,6 @@ pub(crate) struct Options {
     floors: PathBuf,
     #[command(flatten)]
     output: Output,
-}
-
-/// The way packets go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
-    /// The real program at TC.
-    Weir,
-    /// The same once more: the difference is noise.
-    Again,
-    /// DNAT by nftables, backends in turn.
-    Nft,
-    /// No balancer: to the backends' own addresses.
-    Routing,
-    /// The real program with one backend, as Docker has one behind a port.
-    One,
-    /// A container whose port a real engine publishes (`docker run -p`).
-    Docker,
-    /// The same, called from the host's loopback: by way of a process.
-    Proxy,
-    /// A process of the host calls the VIP: hooks at its sockets, one backend.
-    Host,
-}
-
-impl Kind {
-    const ALL: [Self; 8] = [
-        Self::Weir,
-        Self::Again,
-        Self::Nft,
-        Self::Routing,
-        Self::One,
-        Self::Docker,
-        Self::Proxy,
-        Self::Host,
-    ];
-
-    /// Whether it can be had on this machine.
-    fn is_there(self) -> bool {
-        match self {
-            Self::Weir | Self::Again | Self::Nft | Self::Routing => true,
-            Self::One | Self::Docker | Self::Proxy | Self::Host => engine::is_installed(),
-        }
-    }
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Weir => "weir",
-            Self::Again => "weir again",
-            Self::Nft => "nft",
-            Self::Routing => "routing",
-            Self::One => "weir, one backend",
-            Self::Docker => "docker -p",
-            Self::Proxy => "docker-proxy",
-            Self::Host => "weir, from the host",
-        }
-    }
-}
-
-/// One kind of load.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Task {
-    Datagrams,
-    KeepAlive,
-    OneEach,
-    Bulk,
-    Latency,
-}
-
-impl Task {
-    const ALL: [Self; 5] =
-        [Self::Datagrams, Self::KeepAlive, Self::OneEach, Self::Bulk, Self::Latency];
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Datagrams => "datagrams",
-            Self::KeepAlive => "keep-alive",
-            Self::OneEach => "one connection each",
-            Self::Bulk => "bulk",
-            Self::Latency => "latency",
-        }
-    }
-
-    /// HTTP load knows one address only, and bulk and latency need no second opinion.
-    fn has(self, kind: Kind) -> bool {
-        let balances = matches!(kind, Kind::Weir | Kind::Nft | Kind::Routing);
-        match self {
-            Self::Datagrams => balances || kind == Kind::Again,
-            Self::KeepAlive | Self::OneEach => kind != Kind::Routing,
-            Self::Bulk => balances,
-            Self::Latency => !matches!(kind, Kind::Again | Kind::Proxy | Kind::Host),
-        }
-    }
-}
-
-/// What is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Metric {
-    DatagramCpu,
-    KeepAliveCpu,
-    KeepAliveRate,
-    OneEachCpu,
-    OneEachRate,
-    BulkRate,
-    BulkCpu,
-    Latency,
-}
-
-impl Metric {
-    const fn name(self) -> (&'static str, &'static str) {
-        match self {
-            Self::DatagramCpu => ("CPU a datagram", "us"),
-            Self::KeepAliveCpu => ("CPU a request, keep-alive", "us"),
-            Self::KeepAliveRate => ("requests, keep-alive", "/s"),
-            Self::OneEachCpu => ("CPU a request, one connection each", "us"),
-            Self::OneEachRate => ("requests, one connection each", "/s"),
-            Self::BulkRate => ("bulk", "Mbit/s"),
-            Self::BulkCpu => ("CPU a megabyte, bulk", "us"),
-            Self::Latency => ("answer on one connection, median", "us"),
-        }
-    }
 }
 
 /// By metric and way: a figure a round.
@@ -181,98 +74,142 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     let quick = Size { seconds: 1, datagrams: 200_000, answers: 3_000 };
     let full = Size { seconds: 3, datagrams: 1_000_000, answers: 10_000 };
-    let (rounds, size) = if options.quick { (2, quick) } else { (options.rounds.max(1), full) };
+    let (rounds, size) = if options.quick { (1, quick) } else { (options.rounds.max(1), full) };
+    let services: &[u16] = if options.quick { &[1_000] } else { &[1_000, 10_000] };
     let mut report = Report::begin("path", rounds, options.seed);
-    if !engine::is_installed() {
-        report.notes.push("there is no Docker engine here: its rows are left out".to_owned());
+    let (kinds, missing): (Vec<_>, Vec<_>) =
+        Kind::all(services).into_iter().partition(|kind| kind.obstacle().is_none());
+    for kind in missing {
+        let why = kind.obstacle().unwrap_or_default();
+        report.notes.push(format!("{} is left out: {why}", kind.name()));
     }
-    let meter = Meter::new()?;
-    let there = Kind::ALL.into_iter().filter(|kind| kind.is_there());
-    let runs = there.map(|kind| Task::ALL.iter().filter(|task| task.has(kind)).count() + 1);
-    let mut progress = Progress::new("path", rounds * runs.sum::<usize>());
-    let mut shuffle = Shuffle::new(options.seed);
-    let mut samples = Samples::new();
+    let runs = kinds.iter().map(|kind| Task::ALL.iter().filter(|it| it.has(*kind)).count() + 1);
+    let mut bench = Bench {
+        options,
+        meter: Meter::new()?,
+        size,
+        progress: Progress::new("path", rounds * runs.sum::<usize>()),
+        shuffle: Shuffle::new(options.seed),
+        samples: Samples::new(),
+        peers: BTreeMap::new(),
+    };
     for _ in 0..rounds {
-        measure_round(options, &meter, size, &mut progress, &mut shuffle, &mut samples)?;
+        bench.round(&kinds)?;
     }
-    drop(progress);
-    report.rows = rows::rows(&samples);
-    report.series = series(&samples);
+    report.rows = rows::rows(&bench.samples, services);
+    report.series = series(&bench.samples);
+    report.plots = plot(&bench.samples, services)?.into_iter().collect();
+    report.peers = bench.peers.into_values().chain(tools()).collect();
+    drop(bench.progress);
     report.publish(&options.output)
 }
 
-/// Everything once, on new planes: what one way leaves behind never meets another.
-fn measure_round(
-    options: &Options,
-    meter: &Meter,
+/// What the rounds share.
+struct Bench<'a> {
+    options: &'a Options,
+    meter: Meter,
     size: Size,
-    progress: &mut Progress,
-    shuffle: &mut Shuffle,
-    samples: &mut Samples,
-) -> Result<()> {
-    let mut build = |kind: Kind| {
-        progress.step(&format!("{}, set-up", kind.name()));
-        Plane::build(kind, meter, &options.object)
-    };
-    let there = Kind::ALL.into_iter().filter(|kind| kind.is_there());
-    let mut planes = there.map(&mut build).collect::<Result<Vec<_>>>()?;
-    let mut sources = 1..=u8::MAX;
-    for task in shuffle.order(Task::ALL.len()).into_iter().map(|index| Task::ALL[index]) {
-        for index in shuffle.order(planes.len()) {
-            let plane = &mut planes[index];
-            if !task.has(plane.kind) {
-                continue;
-            }
-            progress.step(&format!("{}, {}", plane.kind.name(), task.name()));
-            plane.fresh_source(sources.next().context("too many runs")?)?;
-            for (metric, value) in measure(options, task, plane, meter, size)? {
-                samples.entry((metric, plane.kind)).or_default().push(value);
-            }
-            plane.check()?;
-        }
-    }
-    Ok(())
+    progress: Progress,
+    shuffle: Shuffle,
+    samples: Samples,
+    peers: BTreeMap<Kind, Peer>,
 }
 
-fn measure(
-    options: &Options,
-    task: Task,
-    plane: &Plane,
-    meter: &Meter,
-    size: Size,
-) -> Result<Vec<(Metric, f64)>> {
-    match task {
-        Task::Datagrams => {
-            let cpu = udp::cpu_us(plane, meter, &options.floors, size.datagrams)?;
-            Ok(vec![(Metric::DatagramCpu, cpu)])
+impl Bench<'_> {
+    /// Everything once, on new planes: what one way leaves behind never meets another.
+    fn round(&mut self, kinds: &[Kind]) -> Result<()> {
+        let mut planes = Vec::new();
+        for kind in kinds {
+            self.progress.step(&format!("{}, set-up", kind.name()));
+            let plane = Plane::build(*kind, &self.meter, &self.options.object)
+                .with_context(|| kind.name())?;
+            self.peers.entry(*kind).or_insert_with(|| plane.peer());
+            planes.push(plane);
         }
-        Task::KeepAlive => requests(plane, meter, Connections::Kept, size.seconds),
-        Task::OneEach => requests(plane, meter, Connections::OneEach, size.seconds),
-        Task::Bulk => {
-            let before = meter.read()?;
-            let bulk = bulk::send(plane, meter, size.seconds)?;
-            let cpu = meter.read()? - before;
-            let rate = (Metric::BulkRate, bulk.bits_per_second / 1e6);
-            Ok(vec![rate, (Metric::BulkCpu, cpu * 1e12 / bulk.bytes)])
+        let mut sources = 1..=u8::MAX;
+        for task in self.shuffle.order(Task::ALL.len()).into_iter().map(|at| Task::ALL[at]) {
+            for index in self.shuffle.order(planes.len()) {
+                let plane = &mut planes[index];
+                if !task.has(plane.kind) {
+                    continue;
+                }
+                self.progress.step(&format!("{}, {}", plane.kind.name(), task.name()));
+                plane.fresh_source(sources.next().context("too many runs")?)?;
+                let measured = self.measure(task, plane);
+                let what = || format!("{}, {}", plane.kind.name(), task.name());
+                for (metric, value) in measured.with_context(what)? {
+                    self.samples.entry((metric, plane.kind)).or_default().push(value);
+                }
+                plane.check()?;
+            }
         }
-        Task::Latency => Ok(vec![(Metric::Latency, single::median_us(plane, size.answers)?)]),
+        Ok(())
+    }
+
+    fn measure(&self, task: Task, plane: &Plane) -> Result<Vec<(Metric, f64)>> {
+        let Self { options, meter, size, .. } = self;
+        let seconds = size.seconds;
+        match task {
+            Task::Datagrams => {
+                let cpu = udp::cpu_us(plane, meter, &options.floors, udp::FEW, size.datagrams)?;
+                Ok(vec![(Metric::DatagramCpu, cpu)])
+            }
+            Task::NewDatagrams => {
+                let count = size.datagrams.min(udp::NEW_MAX);
+                let cpu = udp::cpu_us(plane, meter, &options.floors, udp::NEW, count)?;
+                Ok(vec![(Metric::NewDatagramCpu, cpu)])
+            }
+            Task::KeepAlive => {
+                let [cpu, rate] = self.requests(plane, Connections::Kept, "/")?;
+                Ok(vec![(Metric::KeepAliveCpu, cpu), (Metric::KeepAliveRate, rate)])
+            }
+            Task::OneEach => {
+                let [cpu, rate] = self.requests(plane, Connections::OneEach, "/")?;
+                Ok(vec![(Metric::OneEachCpu, cpu), (Metric::OneEachRate, rate)])
+            }
+            Task::Large => {
+                let [cpu, rate] = self.requests(plane, Connections::Kept, LARGE_PATH)?;
+                Ok(vec![(Metric::LargeCpu, cpu), (Metric::LargeRate, rate)])
+            }
+            Task::Bulk => {
+                let before = meter.read()?;
+                let bulk = bulk::send(plane, meter, seconds)?;
+                let cpu = meter.read()? - before;
+                let rate = (Metric::BulkRate, bulk.bits_per_second / 1e6);
+                Ok(vec![rate, (Metric::BulkCpu, cpu * 1e12 / bulk.bytes)])
+            }
+            Task::Latency => Ok(vec![(Metric::Latency, single::median_us(plane, size.answers)?)]),
+            Task::OpenLoop => {
+                let [p50, p99, p999] = open::quantiles_us(plane, seconds)?;
+                Ok(vec![(Metric::OpenP50, p50), (Metric::OpenP99, p99), (Metric::OpenP999, p999)])
+            }
+            Task::Check => {
+                let ours = single::median_us(plane, size.answers)?;
+                let wrk = http::median_us(plane, meter, 1)?;
+                Ok(vec![(Metric::CheckOurs, ours), (Metric::CheckWrk, wrk)])
+            }
+        }
+    }
+
+    /// CPU a request, and requests a second.
+    fn requests(&self, plane: &Plane, connections: Connections, path: &str) -> Result<[f64; 2]> {
+        let before = self.meter.read()?;
+        let load = http::load(plane, &self.meter, connections, path, self.size.seconds)?;
+        let cpu = self.meter.read()? - before;
+        Ok([cpu * 1e6 / load.requests, load.per_second])
     }
 }
 
-fn requests(
-    plane: &Plane,
-    meter: &Meter,
-    connections: Connections,
-    seconds: u32,
-) -> Result<Vec<(Metric, f64)>> {
-    let (cpu_metric, rate_metric) = match connections {
-        Connections::Kept => (Metric::KeepAliveCpu, Metric::KeepAliveRate),
-        Connections::OneEach => (Metric::OneEachCpu, Metric::OneEachRate),
-    };
-    let before = meter.read()?;
-    let load = http::load(plane, meter, connections, seconds)?;
-    let cpu = meter.read()? - before;
-    Ok(vec![(cpu_metric, cpu * 1e6 / load.requests), (rate_metric, load.per_second)])
+/// What makes the load, and what answers.
+fn tools() -> [Peer; 3] {
+    let server = server::nginx_conf("HOME".as_ref());
+    let wrk = "wrk -t2 -c64 -dNs --timeout 5s [-H 'Connection: close'] http://VIP/[large]";
+    let iperf = "iperf3 -J -t N --connect-timeout 2000 -c VIP -p 5201";
+    [
+        Peer::new("servers", &["nginx", "-v"], server),
+        Peer::new("HTTP load", &["wrk", "-v"], wrk),
+        Peer::new("bulk load", &["iperf3", "--version"], iperf),
+    ]
 }
 
 fn series(samples: &Samples) -> Vec<Series> {
@@ -281,4 +218,33 @@ fn series(samples: &Samples) -> Vec<Series> {
         Series { name: format!("{what}: {}", kind.name()), unit, samples: samples.clone() }
     };
     samples.iter().map(one).collect()
+}
+
+/// What a connection costs over the number of services.
+fn plot(samples: &Samples, services: &[u16]) -> Result<Option<Plot>> {
+    type Of = fn(u16) -> Kind;
+    let ways: [(&str, Kind, Of, _); 3] = [
+        ("iptables", Kind::Iptables, Kind::IptablesOf, ORANGE),
+        ("nft", Kind::Nft, Kind::NftOf, GREEN),
+        ("weir", Kind::Weir, Kind::WeirOf, BLUE),
+    ];
+    let at = |kind: Kind, count: u16| {
+        let all = samples.get(&(Metric::OneEachCpu, kind))?;
+        Some((f64::from(count).log10(), median(all)?))
+    };
+    let lines = ways.map(|(name, few, of, colour)| {
+        let many = services.iter().filter_map(|count| at(of(*count), *count));
+        let points = at(few, 1).into_iter().chain(many).collect();
+        Line { name: name.to_owned(), colour, stroke: Stroke::Dotted, points }
+    });
+    if lines.iter().all(|line| line.points.len() < 2) {
+        return Ok(None);
+    }
+    let lines = Lines {
+        title: "A request with its own connection, where so many services are".to_owned(),
+        x: "services, in powers of ten".to_owned(),
+        y: "CPU a request, us".to_owned(),
+        lines: lines.into(),
+    };
+    Ok(Some(Plot { svg: lines.svg()?, title: lines.title }))
 }

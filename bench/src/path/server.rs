@@ -11,6 +11,10 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use lb_userspace::lab::Lab;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 
 use super::{
     cpu::Meter,
@@ -19,6 +23,11 @@ use super::{
 
 /// What nginx answers.
 pub(crate) const BODY: &str = "weir\n";
+
+/// Bytes of a large answer.
+const LARGE: usize = 64 * 1024;
+/// Where it is.
+pub(crate) const LARGE_PATH: &str = "/large";
 
 /// Running servers. Dropping them ends them.
 pub(crate) struct Servers {
@@ -34,7 +43,7 @@ impl Servers {
         for (number, backend) in lab.backends().iter().enumerate() {
             let home = servers.directory.join(number.to_string());
             fs::create_dir(&home)?;
-            fs::write(home.join("nginx.conf"), nginx_conf(&home))?;
+            furnish(&home)?;
             let mut command = meter.command(&backend.netns, "nginx");
             command.arg("-p").arg(&home).args(["-c", "nginx.conf", "-e", "error.log"]);
             let child = command.stdin(Stdio::null()).spawn().context("cannot start nginx")?;
@@ -57,12 +66,35 @@ impl Servers {
     pub(crate) fn in_container(&mut self, lab: &Lab, meter: &Meter, pid: &str) -> Result<()> {
         let home = self.directory.join("container");
         fs::create_dir(&home)?;
-        fs::write(home.join("nginx.conf"), nginx_conf(&home))?;
+        furnish(&home)?;
         let mut command = meter.command(lab.lb(), "nsenter");
         command.arg(format!("--net=/proc/{pid}/ns/net")).arg("nginx");
         command.arg("-p").arg(&home).args(["-c", "nginx.conf", "-e", "error.log"]);
         let child = command.stdin(Stdio::null()).spawn().context("cannot start nginx")?;
         self.children.push(("nginx", child));
+        Ok(())
+    }
+
+    /// Where a process of the balancer may keep its files.
+    pub(crate) fn home(&self, name: &str) -> Result<PathBuf> {
+        let home = self.directory.join(name);
+        fs::create_dir(&home)?;
+        Ok(home)
+    }
+
+    /// Starts a process that carries connections, where the balancer is.
+    pub(crate) fn carry(
+        &mut self,
+        lab: &Lab,
+        meter: &Meter,
+        name: &'static str,
+        arguments: &[&str],
+    ) -> Result<()> {
+        let mut command = meter.command(lab.lb(), "sh");
+        // Two files a connection, and some.
+        command.args(["-c", "ulimit -n 16384 && exec \"$0\" \"$@\"", name]).args(arguments);
+        let child = command.stdin(Stdio::null()).spawn().with_context(|| name.to_owned())?;
+        self.children.push((name, child));
         Ok(())
     }
 
@@ -79,8 +111,12 @@ impl Servers {
 
 impl Drop for Servers {
     fn drop(&mut self) {
+        // A process that is killed leaves its own workers behind; one that is asked to end does not.
+        for (_, child) in &self.children {
+            kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).ok();
+        }
         for (name, child) in &mut self.children {
-            if let Err(error) = child.kill().and_then(|()| child.wait()) {
+            if let Err(error) = end(child) {
                 eprintln!("weir-bench: cannot end {name}: {error}");
             }
         }
@@ -88,6 +124,18 @@ impl Drop for Servers {
             eprintln!("weir-bench: cannot remove {}: {error}", self.directory.display());
         }
     }
+}
+
+/// Waits for a process that was asked to end; kills it if it does not.
+fn end(child: &mut Child) -> io::Result<()> {
+    for _ in 0..200 {
+        if child.try_wait()?.is_some() {
+            return Ok(());
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    child.kill()?;
+    child.wait().map(drop)
 }
 
 /// Where the servers of a plane keep their files.
@@ -113,7 +161,14 @@ pub(crate) fn wait_for(address: SocketAddr) -> Result<()> {
     bail!("nothing answers on {address}")
 }
 
-fn nginx_conf(home: &Path) -> String {
+/// Configuration and files of a server.
+fn furnish(home: &Path) -> io::Result<()> {
+    fs::write(home.join("nginx.conf"), nginx_conf(home))?;
+    // The server that runs as root reads it as somebody else.
+    fs::write(home.join("large"), vec![b'w'; LARGE])
+}
+
+pub(crate) fn nginx_conf(home: &Path) -> String {
     let home = home.display();
     let places: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|what| format!("{what}_temp_path {home}/{what};\n"))
@@ -123,7 +178,8 @@ fn nginx_conf(home: &Path) -> String {
         "daemon off; master_process off; pid {home}/pid; error_log {home}/error.log;\n\
          events {{ worker_connections 8192; }}\n\
          http {{ access_log off; keepalive_requests 1000000000; {places}\
-         server {{ listen {port} backlog=8192; \
+         server {{ listen {port} backlog=8192; listen [::]:{port} backlog=8192; root {home}; \
+         location = {LARGE_PATH} {{ default_type text/plain; }} \
          location / {{ default_type text/plain; return 200 \"{body}\\n\"; }} }} }}\n"
     )
 }

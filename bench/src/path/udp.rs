@@ -21,10 +21,20 @@ use crate::program::{
 };
 
 /// Flows at a time, by addresses of 198.18.2.0/24, which are the client's.
-const FLOWS: Flows = Flows::Among(0x0210, 64);
+pub(crate) const FEW: Flows = Flows::Among(0x0210, 64);
+/// Every datagram is of another flow: from 198.18.32.0 on, by addresses and then by ports.
+pub(crate) const NEW: Flows = Flows::Next(0x2000);
+/// Datagrams of new flows at most: connection tracking of the others holds 262,144 flows.
+pub(crate) const NEW_MAX: u32 = 150_000;
 
 /// Microseconds of CPU a datagram, over `count` of them.
-pub(crate) fn cpu_us(plane: &Plane, meter: &Meter, floors: &Path, count: u32) -> Result<f64> {
+pub(crate) fn cpu_us(
+    plane: &Plane,
+    meter: &Meter,
+    floors: &Path,
+    flows: Flows,
+    count: u32,
+) -> Result<f64> {
     let sinks: Vec<Sink<'_>> = plane
         .lab
         .backends()
@@ -32,7 +42,7 @@ pub(crate) fn cpu_us(plane: &Plane, meter: &Meter, floors: &Path, count: u32) ->
         .map(|backend| Sink::new(&backend.netns))
         .collect::<Result<_>>()?;
     let target = *plane.targets(DATAGRAMS).first().context("no target")?;
-    let seconds = plane.lab.lb().in_netns(|| send(meter, floors, target, count))??;
+    let seconds = plane.lab.lb().in_netns(|| send(meter, floors, target, flows, count))??;
     // A softirq thread may have held the last ones back.
     thread::sleep(Duration::from_millis(20));
     let arrived = sinks.iter().map(Sink::count).sum::<Result<u64>>()?;
@@ -45,14 +55,14 @@ pub(crate) fn cpu_us(plane: &Plane, meter: &Meter, floors: &Path, count: u32) ->
 const WARM_UP: u32 = 64;
 
 /// Seconds of CPU for `count` frames, in the balancer's namespace.
-fn send(meter: &Meter, floors: &Path, target: SocketAddr, count: u32) -> Result<f64> {
+fn send(meter: &Meter, floors: &Path, target: SocketAddr, flows: Flows, count: u32) -> Result<f64> {
     let uplink = if_nametoindex(UPLINK)?;
     let mut rig = Rig::load(floors, 1, uplink)?;
-    let plan = addressed(Packet::udp(target).plan(FLOWS), LB_MAC.0);
-    rig.inject(plan, WARM_UP, uplink)?;
+    let plan = |flows| addressed(Packet::udp(target).plan(flows), LB_MAC.0);
+    rig.inject(plan(FEW), WARM_UP, uplink)?;
     thread::sleep(Duration::from_millis(100));
     let (cpu, deferred) = (thread_seconds()?, meter.deferred()?);
-    rig.inject(plan, count, uplink)?;
+    rig.inject(plan(flows), count, uplink)?;
     Ok(thread_seconds()? - cpu + meter.deferred()? - deferred)
 }
 

@@ -26,15 +26,17 @@ pub(crate) struct Packet {
     /// The service the client sends to, or the backend that answers it.
     pub(crate) server: SocketAddr,
     pub(crate) is_reply: bool,
+    /// A frame that is sent as it is.
+    pub(crate) fixed: Option<Frame>,
 }
 
 impl Packet {
     pub(crate) const fn tcp(flags: u8, server: SocketAddr) -> Self {
-        Self { protocol: TCP, tcp_flags: flags, server, is_reply: false }
+        Self { protocol: TCP, tcp_flags: flags, server, is_reply: false, fixed: None }
     }
 
     pub(crate) const fn udp(server: SocketAddr) -> Self {
-        Self { protocol: UDP, tcp_flags: 0, server, is_reply: false }
+        Self { protocol: UDP, tcp_flags: 0, server, is_reply: false, fixed: None }
     }
 
     pub(crate) const fn reply(self, server: SocketAddr) -> Self {
@@ -43,6 +45,7 @@ impl Packet {
 
     const fn shape(&self) -> u32 {
         match (self.server, self.is_reply) {
+            _ if self.fixed.is_some() => shape::FIXED,
             (SocketAddr::V4(_), false) => shape::CLIENT_V4,
             (SocketAddr::V4(_), true) => shape::REPLY_V4,
             (SocketAddr::V6(_), false) => shape::CLIENT_V6,
@@ -57,6 +60,9 @@ impl Packet {
 
     /// The frame without what tells the flows apart; its checksums hold for all of them.
     fn template(&self) -> Frame {
+        if let Some(frame) = self.fixed {
+            return frame;
+        }
         let mut frame = [0; FRAME_LEN];
         put(&mut frame, 0, &LB_MAC);
         put(&mut frame, 6, if self.is_reply { &BACKEND_MAC } else { &CLIENT_MAC });
@@ -98,7 +104,7 @@ impl Packet {
         if self.protocol == TCP { 16 } else { 6 }
     }
 
-    /// What a driver is told to send `count` packets of consecutive flows, or scattered ones.
+    /// What a driver is told to send packets of consecutive flows, or scattered ones.
     pub(crate) fn plan(&self, flows: Flows) -> Plan {
         let frame = self.template();
         let (_, rest) = frame.split_at(WORDS_AT);
@@ -119,6 +125,9 @@ impl Packet {
     /// The frame of a flow.
     pub(crate) fn frame(&self, flow: u32) -> Frame {
         let mut frame = self.template();
+        if self.fixed.is_some() {
+            return frame;
+        }
         let Variation { address, port, ident, filler } = Variation::of(flow);
         let at = self.transport();
         let (address_at, port_at) = match self.shape() {

@@ -87,6 +87,11 @@ impl Rig {
         Ok(program.fd()?.try_clone()?)
     }
 
+    /// Sends packets of this plan in turn with those of the next run's.
+    pub(crate) fn answer_with(&mut self, plan: Plan) -> Result<()> {
+        Ok(self.plan.set(1, plan, 0)?)
+    }
+
     /// Sends `count` packets into a program; they come in by `ifindex`, or by the loopback
     /// interface if that is 0 (TC only). Fails if the driver did not send as many.
     pub(crate) fn run(

@@ -6,11 +6,13 @@ use lb_common::pipeline::verdict::Reason;
 use super::{
     Bed,
     frame::{Flows, Packet, checksums_hold, endpoints, macs},
+    layout::Plan,
     rig::Run,
 };
 use crate::weir::Hook;
 
 /// `enum xdp_action`.
+pub(crate) const XDP_DROP: u32 = 1;
 pub(crate) const XDP_PASS: u32 = 2;
 pub(crate) const XDP_TX: u32 = 3;
 pub(crate) const XDP_REDIRECT: u32 = 4;
@@ -22,8 +24,10 @@ pub(crate) const TC_REDIRECT: u32 = 7;
 pub(crate) enum Under {
     /// Of the rig with this number.
     Floor(&'static str),
-    /// The real one.
-    Weir(Hook),
+    /// The real one, of the instance with this number.
+    Weir(Hook, usize),
+    /// What a user gave us.
+    Beside(Hook),
 }
 
 /// What must have become of a packet.
@@ -35,32 +39,41 @@ pub(crate) enum Fate {
     ToBackend(u32),
     /// From the VIP to the client.
     ToClient(u32),
+    /// Whatever the program does, it is not ours to judge.
+    Unknown,
 }
 
 /// Packets of one kind through one program.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Subject {
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     pub(crate) under: Under,
     pub(crate) packet: Packet,
+    /// What every second packet is, if they alternate: a reply to the first.
+    pub(crate) answer: Option<Packet>,
     pub(crate) flows: Flows,
+    /// Of the last packet.
     pub(crate) fate: Fate,
-    /// What the real program must count.
+    /// What the real program must count; of the last packet.
     pub(crate) reason: Option<Reason>,
-    /// Which flow table: [`ESTABLISHED`] or [`FRESH`].
+    /// Which flow table of the floors.
     pub(crate) rig: usize,
 }
 
-/// The rig whose flow table is as large as that of established flows.
+/// The rig with a table for established flows.
 pub(crate) const ESTABLISHED: usize = 0;
-/// The rig whose flow table is as large as that of half-open flows.
+/// One with a table as large, which new flows have filled.
 pub(crate) const FRESH: usize = 1;
+/// The same with a table as large as ours for half-open flows.
+pub(crate) const FRESH_SMALL: usize = 2;
+/// The rig with a table for a million flows.
+pub(crate) const LARGE: usize = 3;
 
 impl Subject {
     /// The hook whose driver it needs.
     pub(crate) fn hook(&self) -> Hook {
         match self.under {
-            Under::Weir(hook) => hook,
+            Under::Weir(hook, _) | Under::Beside(hook) => hook,
             Under::Floor("tc_stub") => Hook::Tc,
             Under::Floor(_) => Hook::Xdp,
         }
@@ -73,15 +86,30 @@ impl Subject {
             Hook::Tc => ("tc_stub", 0),
         };
         let (under, fate) = (Under::Floor(name), Fate::Untouched(returned));
-        Self { name, under, fate, reason: None, ..*self }
+        Self { name: name.to_owned(), under, fate, reason: None, ..self.clone() }
+    }
+
+    /// What its driver is told.
+    pub(crate) fn plan(&self) -> Plan {
+        Plan { alternate: u32::from(self.answer.is_some()), ..self.packet.plan(self.flows) }
+    }
+
+    /// What its program counted so far.
+    pub(crate) fn counts(&self, bed: &Bed) -> Result<Counts> {
+        let instance = if let Under::Weir(_, instance) = self.under { instance } else { 0 };
+        Ok(Counts {
+            reasons: bed.weirs[instance].reasons()?,
+            delivered: bed.rigs[self.rig].delivered()?,
+        })
     }
 
     /// Checks a run of `count` packets against what it should have been: return value, counters,
     /// and the last packet, byte for byte where it matters.
     pub(crate) fn prove(&self, bed: &Bed, run: &Run, count: u32, before: &Counts) -> Result<()> {
-        let after = Counts::read(bed, self.rig)?;
+        let after = self.counts(bed)?;
         self.prove_counts(before, &after, count)?;
-        let sent = self.packet.frame(self.packet.plan(self.flows).flow(count - 1));
+        let last = self.answer.unwrap_or(self.packet);
+        let sent = last.frame(self.plan().flow(count - 1));
         self.prove_packet(bed, run, &sent)
     }
 
@@ -89,7 +117,15 @@ impl Subject {
         for reason in Reason::ALL {
             let index = reason as usize;
             let counted = after.reasons[index] - before.reasons[index];
-            let expected = if self.reason == Some(reason) { u64::from(count) } else { 0 };
+            let alternates = self.answer.is_some();
+            let expected = match self.reason {
+                Some(all) if all == reason && !alternates => u64::from(count),
+                Some(_) if alternates && reason == Reason::Forwarded => {
+                    u64::from(count.div_ceil(2))
+                }
+                Some(last) if alternates && last == reason => u64::from(count / 2),
+                Some(_) | None => 0,
+            };
             ensure!(
                 counted == expected,
                 "{}: {counted} packets ended as {}, not {expected}",
@@ -100,7 +136,7 @@ impl Subject {
         let floor = matches!(self.under, Under::Floor(_));
         let is_sent = match self.fate {
             Fate::ToBackend(_) | Fate::ToClient(_) => true,
-            Fate::Untouched(_) => false,
+            Fate::Untouched(_) | Fate::Unknown => false,
         };
         let expected = if floor && is_sent { u64::from(count) } else { 0 };
         let counted = after.delivered - before.delivered;
@@ -110,19 +146,30 @@ impl Subject {
 
     fn prove_packet(&self, bed: &Bed, run: &Run, sent: &super::frame::Frame) -> Result<()> {
         let (Fate::Untouched(expected) | Fate::ToBackend(expected) | Fate::ToClient(expected)) =
-            self.fate;
+            self.fate
+        else {
+            return Ok(());
+        };
         let Run { returned, last, .. } = run;
         ensure!(*returned == expected, "{}: returned {returned}, not {expected}", self.name);
         let [source, destination] = endpoints(sent);
-        let (ends, link) = match self.fate {
-            Fate::Untouched(_) => {
+        let [from, to] = endpoints(last);
+        let link = match self.fate {
+            Fate::Untouched(_) | Fate::Unknown => {
                 ensure!(last == sent, "{}: the packet was changed", self.name);
                 return Ok(());
             }
-            Fate::ToBackend(_) => ([source, bed.backend_of(destination)], bed.backend_macs()),
-            Fate::ToClient(_) => ([bed.service_of(source), destination], bed.client_macs()),
+            Fate::ToBackend(_) => {
+                let known = bed.backends_of(destination).contains(&to);
+                ensure!(from == source && known, "{}: sent from {from} to {to}", self.name);
+                bed.backend_macs()
+            }
+            Fate::ToClient(_) => {
+                let service = bed.service_of(source);
+                ensure!(from == service && to == destination, "{}: sent {from} {to}", self.name);
+                bed.client_macs()
+            }
         };
-        ensure!(endpoints(last) == ends, "{}: sent {:?}, not {ends:?}", self.name, endpoints(last));
         ensure!(macs(last) == link, "{}: sent to {:02x?}, not {link:02x?}", self.name, macs(last));
         ensure!(checksums_hold(last), "{}: a checksum is wrong", self.name);
         Ok(())
@@ -134,10 +181,4 @@ impl Subject {
 pub(crate) struct Counts {
     reasons: [u64; Reason::COUNT],
     delivered: u64,
-}
-
-impl Counts {
-    pub(crate) fn read(bed: &Bed, rig: usize) -> Result<Self> {
-        Ok(Self { reasons: bed.weir.reasons()?, delivered: bed.rigs[rig].delivered()? })
-    }
 }

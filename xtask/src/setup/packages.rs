@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 
 use crate::shell::{self, say};
 
-/// A program, and the Debian package that brings it.
+/// A program, or the path of a file, and the Debian package that brings it.
 type Program = (&'static str, &'static str);
 
 /// What the tests in network namespaces call.
@@ -28,7 +28,12 @@ pub(crate) const ENGINE_CLIENT: [Program; 2] =
     [("docker", "docker-cli"), ("docker-compose", "docker-compose")];
 
 /// What the bench calls besides.
-pub(crate) const BENCH_PROGRAMS: [Program; 2] = [("wrk", "wrk"), ("haproxy", "haproxy")];
+pub(crate) const BENCH_PROGRAMS: [Program; 4] = [
+    ("wrk", "wrk"),
+    ("haproxy", "haproxy"),
+    ("iptables-restore", "iptables"),
+    ("/usr/lib/nginx/modules/ngx_stream_module.so", "libnginx-mod-stream"),
+];
 
 /// Programs whose packages start services that nobody here asked for.
 const WITH_SERVICES: [(&str, &[&str]); 3] = [
@@ -40,11 +45,8 @@ const WITH_SERVICES: [(&str, &[&str]); 3] = [
 
 /// Sees to it that programs exist.
 pub(crate) fn ensure_programs(programs: &[Program]) -> Result<()> {
-    let missing: Vec<Program> = programs
-        .iter()
-        .copied()
-        .filter(|(program, _)| shell::find_program(program).is_none())
-        .collect();
+    let missing: Vec<Program> =
+        programs.iter().copied().filter(|(program, _)| !exists(program)).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -57,6 +59,11 @@ pub(crate) fn ensure_programs(programs: &[Program]) -> Result<()> {
         services.iter().for_each(|service| stop(service));
     }
     Ok(())
+}
+
+fn exists(program: &str) -> bool {
+    let is_path = program.starts_with('/');
+    if is_path { Path::new(program).exists() } else { shell::find_program(program).is_some() }
 }
 
 fn names(programs: &[Program], name: &str) -> bool {
@@ -113,6 +120,7 @@ mod tests {
     #[test]
     fn programs_that_exist_need_nothing() {
         ensure_programs(&[("sh", "dash")]).unwrap();
+        ensure_programs(&[("/etc/passwd", "base-passwd")]).unwrap();
         ensure_programs(&[]).unwrap();
     }
 
