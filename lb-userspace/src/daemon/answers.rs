@@ -82,8 +82,7 @@ impl Daemon {
     }
 
     fn status(&self) -> anyhow::Result<Data> {
-        let endpoints = self.state.endpoints();
-        let up = |endpoint: &&Endpoint| self.state.backend_state(endpoint) == BackendState::Up;
+        let up = |endpoint: &Endpoint| self.state.backend_state(endpoint) == BackendState::Up;
         let attach = self.dataplane.attached().into_iter();
         Ok(Data::Status(Box::new(StatusReport {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -100,8 +99,8 @@ impl Daemon {
                 .collect(),
             host_clients: self.host_clients_report(),
             services: self.state.config.services.len(),
-            backends_up: endpoints.iter().filter(up).count(),
-            backends_total: endpoints.len(),
+            backends_up: self.state.endpoints().filter(up).count(),
+            backends_total: self.state.endpoints().count(),
             flows: self.counters()?.readings.values().map(|reading| reading.load.flows).sum(),
             problems: self.problems.clone(),
             docker: self.docker_report(),
@@ -179,7 +178,6 @@ impl Daemon {
         let mut reports: Vec<_> = self
             .state
             .endpoints()
-            .into_iter()
             .map(|endpoint| self.backend_report(endpoint, &counters))
             .collect();
         reports.extend(self.closing_reports(&counters));
@@ -220,8 +218,8 @@ impl Daemon {
 
     /// Backends that left the configuration and still have flows.
     fn closing_reports(&self, counters: &Counters) -> Vec<BackendReport> {
-        let known: Vec<_> =
-            self.state.endpoints().iter().filter_map(|e| self.backend_id(e)).collect();
+        let known: std::collections::BTreeSet<u32> =
+            self.state.endpoints().filter_map(|endpoint| self.backend_id(&endpoint)).collect();
         let closing = self.observed.present_backends().filter(|(id, _)| !known.contains(id));
         closing
             .map(|(id, endpoint)| BackendReport {

@@ -15,6 +15,7 @@ pub mod ports;
 mod reports;
 mod settings;
 mod state;
+mod wanted;
 
 use std::{
     path::{Path, PathBuf},
@@ -37,9 +38,9 @@ use crate::{
     dataplane::{Dataplane, LoadOptions, host, links, pins::Pins},
     health::{Checker, Outcome, Probed},
     load::report::{Asker, Report, Said},
-    maps::{LbMaps as _, Snapshot},
+    maps::LbMaps as _,
     model::{Config, Docker, Endpoint},
-    reconcile::Memory,
+    reconcile::{Memory, Observed},
 };
 use capacities::Capacities;
 use containers::Containers;
@@ -73,7 +74,7 @@ pub struct Daemon {
     asker: Asker,
     containers: Containers,
     capacities: Capacities,
-    observed: Snapshot,
+    observed: Observed,
     memory: Memory,
     started: Instant,
     last_reload: Reload,
@@ -172,7 +173,7 @@ impl Daemon {
         let load = LoadOptions { limits: config.limits, bpffs: options.bpffs, trace: false };
         let mut dataplane = Dataplane::load(&load)?;
         let ticks_per_second = dataplane.ticks_per_second()?;
-        let observed = dataplane.maps.snapshot()?;
+        let observed = Observed::from(dataplane.maps.snapshot()?);
         let generation = observed.settings.generation;
         let links = links::Links::open().context("cannot ask the kernel for links")?;
         let now = Instant::now();
@@ -306,9 +307,9 @@ impl Daemon {
         self.ask_for_reports();
         let result = self.follow_load();
         self.tell("load", result);
-        let before = self.observed.present_backends().count();
+        let before = self.observed.present_count();
         self.reconcile_or_tell();
-        if self.observed.present_backends().count() < before {
+        if self.observed.present_count() < before {
             // Nobody needs the program on the way to what has ended.
             self.links_changed().await;
         }
@@ -362,11 +363,11 @@ pub struct Writes {
 /// reached through the stack: `weir simulate` runs packets against that.
 pub fn writes_for(config: Config, ticks_per_second: u32) -> anyhow::Result<Writes> {
     let (drain, limits) = (config.drain, apply::room(config.limits));
-    let state = State::new(config, ticks_per_second, 0);
-    let desired = state.desired();
-    let mut observed = Snapshot::default();
+    let mut state = State::new(config, ticks_per_second, 0);
+    state.update();
+    let mut observed = Observed::default();
     let input = crate::reconcile::PlanInput {
-        desired: &desired,
+        desired: &state.wanted.desired,
         observed: &observed,
         memory: &Memory::default(),
         flows: &std::collections::BTreeMap::new(),
@@ -374,6 +375,7 @@ pub fn writes_for(config: Config, ticks_per_second: u32) -> anyhow::Result<Write
         drain,
         limits,
         build: crate::table::build,
+        scope: state.wanted.scope(),
     };
     let plan = crate::reconcile::plan(&input).context("the configuration does not fit")?;
     let writes: Vec<_> = plan.steps.into_iter().map(|step| step.write).collect();

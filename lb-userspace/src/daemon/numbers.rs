@@ -37,7 +37,7 @@ impl Daemon {
         };
         let input = MetricsInput {
             services: self.state.config.services.iter().map(service).collect(),
-            backends: self.state.endpoints().into_iter().map(backend).collect(),
+            backends: self.state.endpoints().map(backend).collect(),
             reasons: counters.reasons.clone(),
             generation: self.state.generation,
             reloads_ok: self.reloads_ok,
