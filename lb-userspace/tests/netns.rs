@@ -17,6 +17,8 @@ mod netns {
     mod corners;
     mod crowd;
     mod failures;
+    mod flood;
+    mod floods;
     mod flows;
     mod hooks;
     mod host_backends;
