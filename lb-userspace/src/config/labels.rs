@@ -18,7 +18,7 @@ use super::{
     scalar,
     validate::{backends, health, listens::Listens},
 };
-use crate::model::{HealthCheck, Listen, Policy, Publish, ServiceName, Weight};
+use crate::model::{Forward, HealthCheck, Listen, Policy, Publish, ServiceName, Weight};
 
 /// What all labels that are meant for Weir begin with.
 pub const PREFIX: &str = "weir.";
@@ -349,7 +349,7 @@ fn health(
     // Where the service listens may be said elsewhere; whether a port is missing shows there.
     let nowhere = Listens { list: Vec::new(), complete: false };
     let listens = listens.unwrap_or(&nowhere);
-    let backends = backends::backends(&Field::Absent, listens, false, report);
+    let backends = backends::backends(&Field::Absent, listens, Forward::Nat, false, report);
     health::health(&At { value: raw, place: first.place }, listens, &backends, report)
 }
 

@@ -119,7 +119,7 @@ impl State {
         let services = &self.config.services;
         self.learned.retain(|name, _| {
             let service = services.iter().find(|service| service.name == *name);
-            service.is_some_and(|service| service.policy.follows_load())
+            service.is_some_and(Service::follows_load)
         });
         self.weights.retain(|(name, endpoint), _| {
             let service = services.iter().find(|service| service.name == *name);
@@ -131,7 +131,7 @@ impl State {
 
     /// The services that balance by live load.
     pub(super) fn followed(&self) -> impl Iterator<Item = &Service> {
-        self.config.services.iter().filter(|service| service.policy.follows_load())
+        self.config.services.iter().filter(|service| service.follows_load())
     }
 
     /// Takes what live load says.
@@ -351,6 +351,7 @@ impl State {
             let weight = if down && !tried.contains(&endpoint) { 0 } else { weight };
             let learned = self.learned(&service.name, &endpoint);
             let weight = if learned.is_some_and(|it| it.ejected) { 0 } else { weight };
+            let weight = if self.out_of_reach(service, &endpoint).is_some() { 0 } else { weight };
             let capacity = learned.map_or(0, |it| it.capacity);
             let capacity = if capacity == 0 { weight } else { capacity };
             DesiredBackend { endpoint, weight: u32::from(weight), capacity: u32::from(capacity) }
@@ -359,6 +360,7 @@ impl State {
             name: service.name.clone(),
             listens: service.listens.clone(),
             policy: service.policy,
+            forward: service.forward,
             backends: service.backends.iter().map(backend).collect(),
             affinity_ticks: service.affinity.map_or(0, |time| self.ticks(time)),
             sources: service.sources.clone(),
@@ -430,6 +432,7 @@ mod tests {
             dst_mac: [0; 6],
             src_mac: [0; 6],
             veth: Some(7),
+            on_link: true,
             of_host: false,
             unresolved,
             why: "veth7".to_owned(),

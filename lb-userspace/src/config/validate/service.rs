@@ -15,7 +15,7 @@ use super::{
     docker, health,
     listens::{self, Listens},
 };
-use crate::model::{HealthCheck, Policy, Selector, Service, ServiceName};
+use crate::model::{Forward, HealthCheck, Policy, Selector, Service, ServiceName};
 
 /// A service whose own values were looked at, with their places.
 pub(super) struct Checked {
@@ -24,6 +24,7 @@ pub(super) struct Checked {
     pub(super) listens: Listens,
     pub(super) backends: Backends,
     policy: Policy,
+    forward: Forward,
     health: Option<HealthCheck>,
     affinity: Option<Duration>,
     pub(super) sources: Vec<At<IpNet>>,
@@ -36,6 +37,7 @@ impl Checked {
             name: self.name?,
             listens: self.listens.list.iter().map(|at| at.value).collect(),
             policy: self.policy,
+            forward: self.forward,
             backends: self.backends.list.iter().map(|at| at.value).collect(),
             health: self.health,
             affinity: self.affinity,
@@ -57,15 +59,17 @@ fn service(
     let name = name(raw, *place, lines, report);
     let listens = listens::listens(&raw.listen, *place, report);
     let policy = raw.policy.parse_or(report, scalar::policy, Policy::Adaptive);
+    let forward = raw.forward.parse(report, scalar::forward).map(|at| at.value);
+    let forward = forward.unwrap_or_default();
     let alone = raw.docker.is_absent();
-    let backends = backends::backends(&raw.backends, &listens, alone, report);
+    let backends = backends::backends(&raw.backends, &listens, forward, alone, report);
     let health = raw.health.given().and_then(|at| health::health(at, &listens, &backends, report));
     let affinity = affinity(&raw.affinity, report);
     let sources = sources(&raw.sources, report);
     let selector = docker::selector(&raw.docker, report);
     let policy = policy.unwrap_or(Policy::Adaptive);
     let place = *place;
-    Checked { place, name, listens, backends, policy, health, affinity, sources, selector }
+    Checked { place, name, listens, backends, policy, forward, health, affinity, sources, selector }
 }
 
 fn name(
