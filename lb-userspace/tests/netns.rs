@@ -16,6 +16,7 @@ mod netns {
     mod capacities;
     mod corners;
     mod crowd;
+    mod direct;
     mod failures;
     mod flood;
     mod floods;

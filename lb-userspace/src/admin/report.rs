@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::names::deserialize_protocol;
-use crate::model::{Policy, Protocol};
+use crate::model::{Forward, Policy, Protocol};
 
 /// How the daemon is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -148,6 +148,8 @@ pub struct ServiceReport {
     pub listens: Vec<String>,
     /// Policy.
     pub policy: Policy,
+    /// How packets reach its backends.
+    pub forward: Forward,
     /// What limits it, where it balances by live load.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub class: Option<String>,
@@ -179,6 +181,9 @@ pub struct ShareReport {
     /// What live load says of it, where the service balances by it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub load: Option<LoadReport>,
+    /// Why the service's forward mode does not reach it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub out_of_reach: Option<String>,
 }
 
 /// What live load says of a backend of a service.
@@ -328,6 +333,9 @@ pub struct Explanation {
     pub backend: Option<String>,
     /// How the service chooses.
     pub policy: Option<Policy>,
+    /// How packets reach its backends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forward: Option<Forward>,
     /// Whom it chooses among.
     pub candidates: Vec<Candidate>,
     /// The same in sentences.

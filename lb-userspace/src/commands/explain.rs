@@ -18,6 +18,7 @@ use crate::{
         units,
     },
     commands::backends::state_cell,
+    model::Forward,
 };
 
 /// Asks and prints.
@@ -57,7 +58,9 @@ fn render(explanation: &Explanation, colour: bool) -> String {
     );
     if let Some(service) = &explanation.service {
         let policy = explanation.policy.map_or("none", |policy| policy.name());
-        let line = format!("service {}, policy {policy}\n", printable(service));
+        let forward = explanation.forward.filter(|forward| *forward != Forward::Nat);
+        let forward = forward.map_or_else(String::new, |it| format!(", forward {}", it.name()));
+        let line = format!("service {}, policy {policy}{forward}\n", printable(service));
         text.push_str(&line);
     }
     for line in explanation.text.lines() {
@@ -139,6 +142,7 @@ mod tests {
             service: None,
             backend: None,
             policy: None,
+            forward: None,
             candidates: Vec::new(),
             text: "no service listens on 198.18.0.1:80/tcp\x1b[2J".into(),
             ..fake::explanation()

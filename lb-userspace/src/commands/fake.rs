@@ -20,7 +20,7 @@ use crate::{
         socket::{Patience, bind},
     },
     cli::{Connection, Format, WatchArgs, output::Output},
-    model::{Policy, Protocol},
+    model::{Forward, Policy, Protocol},
 };
 
 /// The fake daemon; it ends when it is dropped.
@@ -187,6 +187,7 @@ pub(super) fn services() -> Vec<ServiceReport> {
         share,
         state,
         load: None,
+        out_of_reach: None,
     };
     let first = share("198.18.10.2:8080", 2, 1.0, BackendState::Up);
     let web = ServiceReport {
@@ -194,6 +195,7 @@ pub(super) fn services() -> Vec<ServiceReport> {
         id: 1,
         listens: vec!["198.18.0.1:80/tcp".into(), "[fd00:18::1]:80/tcp".into()],
         policy: Policy::Adaptive,
+        forward: Forward::Nat,
         class: Some("cpu".into()),
         backends: vec![
             ShareReport { load: Some(busy()), ..first },
@@ -210,6 +212,7 @@ pub(super) fn services() -> Vec<ServiceReport> {
         id: 2,
         listens: vec!["198.18.0.1:53/udp".into()],
         policy: Policy::Maglev,
+        forward: Forward::Nat,
         class: None,
         backends: vec![share("[fd00:18:10::4]:53", 1, 0.0, BackendState::Down)],
         flows_total: 0,
@@ -332,6 +335,7 @@ pub(super) fn explanation() -> Explanation {
         service: Some("web".into()),
         backend: Some("198.18.10.2:8080".into()),
         policy: Some(Policy::Adaptive),
+        forward: Some(Forward::Nat),
         candidates: vec![
             candidate("198.18.10.2:8080", 12, 2, true),
             candidate("198.18.10.3:8080", 7, 1, false),

@@ -18,6 +18,7 @@ use crate::{
         units,
     },
     commands::{backends::state_cell, watch},
+    model::Forward,
 };
 
 /// Asks and prints, once or each second.
@@ -57,7 +58,7 @@ fn table(services: &[ServiceReport]) -> Table {
         table.row([
             service.name.as_str().into(),
             first.into(),
-            service.policy.name().into(),
+            policy(service).into(),
             Cell::default(),
             Cell::default(),
             summary(&service.backends),
@@ -80,11 +81,26 @@ fn table(services: &[ServiceReport]) -> Table {
                 Cell::default(),
                 Cell::default(),
                 Cell::default(),
-                backend.load.as_ref().map_or("", |load| load.text.as_str()).into(),
+                remark(backend).into(),
             ]);
         }
     }
     table
+}
+
+/// The policy, and the forward mode where it is another than most.
+fn policy(service: &ServiceReport) -> String {
+    let policy = service.policy.name();
+    match service.forward {
+        Forward::Nat => policy.to_owned(),
+        forward => format!("{policy}, {}", forward.name()),
+    }
+}
+
+/// What keeps a backend from serving, or what its load says.
+fn remark(backend: &ShareReport) -> &str {
+    let load = backend.load.as_ref().map_or("", |load| load.text.as_str());
+    backend.out_of_reach.as_deref().unwrap_or(load)
 }
 
 fn summary(backends: &[ShareReport]) -> Cell {

@@ -57,6 +57,8 @@ pub(super) struct RawService {
     pub(super) listen: List<String>,
     /// How the backend of a new flow is chosen. Default: `adaptive`.
     pub(super) policy: Text,
+    /// How packets reach the backends: `nat` or `dsr`. Default: `nat`.
+    pub(super) forward: Text,
     /// Active health check. Default: none, every backend counts as healthy.
     pub(super) health: Field<RawHealth>,
     /// Where backends tell their own load. Default: nowhere.

@@ -16,7 +16,7 @@ use super::{
     error::{Mistake, nearest, shown},
 };
 use crate::model::{
-    AllDown, Attach, HostClients, LabelRule, Policy, ServiceName, Unserved, Weight,
+    AllDown, Attach, Forward, HostClients, LabelRule, Policy, ServiceName, Unserved, Weight,
 };
 
 /// Longest duration. The dataplane counts in 32-bit ticks that wrap, so ages must stay well below
@@ -92,6 +92,13 @@ pub(super) fn policy(text: &str) -> Result<Policy, Mistake> {
         return Ok(policy);
     }
     Err(unknown_word("policy", text, &known))
+}
+
+/// A forward mode.
+pub(super) fn forward(text: &str) -> Result<Forward, Mistake> {
+    let known = Forward::ALL.map(Forward::name);
+    let found = Forward::ALL.into_iter().find(|forward| forward.name() == text);
+    found.ok_or_else(|| unknown_word("forward mode", text, &known))
 }
 
 /// A hook.

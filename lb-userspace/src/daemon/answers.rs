@@ -131,6 +131,7 @@ impl Daemon {
                 id,
                 listens: service.listens.iter().map(ToString::to_string).collect(),
                 policy: service.policy,
+                forward: service.forward,
                 class: self.class_of(service),
                 backends: self.shares(service),
                 flows_total: traffic.flows,
@@ -147,7 +148,11 @@ impl Daemon {
     fn shares(&self, service: &Service) -> Vec<ShareReport> {
         let part = |spec: &crate::model::BackendSpec| {
             let (endpoint, configured) = (spec.endpoint, spec.weight.get());
-            let state = self.state.backend_state(&endpoint);
+            let out_of_reach = self.state.out_of_reach(service, &endpoint);
+            let state = match self.state.backend_state(&endpoint) {
+                BackendState::Up if out_of_reach.is_some() => BackendState::Down,
+                state => state,
+            };
             let weight = self.state.weight(&service.name, endpoint, configured);
             let part = match self.state.learned(&service.name, &endpoint) {
                 Some(learned) if learned.ejected => 0,
@@ -168,7 +173,8 @@ impl Daemon {
             let total = totals[usize::from(endpoint.address.is_ipv4())];
             let share = if total > 0.0 { part / total } else { 0.0 };
             let load = self.load_report(service, &endpoint);
-            ShareReport { endpoint: name(&endpoint), weight, share, state, load }
+            let out_of_reach = self.state.out_of_reach(service, &endpoint);
+            ShareReport { endpoint: name(&endpoint), weight, share, state, load, out_of_reach }
         };
         parts.into_iter().map(share).collect()
     }
@@ -209,11 +215,23 @@ impl Daemon {
             way: way_name(resolved.map_or(way::STACK, |resolved| resolved.way)).to_owned(),
             ifindex,
             interface: self.names.get(&ifindex).cloned().unwrap_or_default(),
-            why: resolved.map_or_else(String::new, |resolved| resolved.why.clone()),
+            why: self.why_this_way(&endpoint, &services),
             load,
             no_figures: self.no_figures(&endpoint).unwrap_or_default(),
             ..with_traffic(traffic)
         }
+    }
+
+    /// The way to a backend in words, and which services cannot use it.
+    fn why_this_way(&self, endpoint: &Endpoint, services: &[&Service]) -> String {
+        let way = self.state.ways().get(&endpoint.address);
+        let way = way.map_or_else(String::new, |resolved| resolved.why.clone());
+        let reach = |service: &&Service| {
+            let why = self.state.out_of_reach(service, endpoint)?;
+            Some(format!("{}: {why}", service.name))
+        };
+        let whys = services.iter().filter_map(reach);
+        std::iter::once(way).chain(whys).collect::<Vec<_>>().join("; ")
     }
 
     /// Backends that left the configuration and still have flows.

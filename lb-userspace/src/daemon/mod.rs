@@ -12,6 +12,7 @@ mod host_clients;
 mod machines;
 mod numbers;
 pub mod ports;
+mod reach;
 mod reports;
 mod settings;
 mod state;

@@ -127,9 +127,8 @@ impl State {
         self.drained.retain(|endpoint| wanted.has(endpoint));
         let services = self.config.services.iter();
         let services: BTreeMap<_, _> = services.map(|service| (&service.name, service)).collect();
-        self.learned.retain(|name, _| {
-            services.get(name).is_some_and(|service| service.policy.follows_load())
-        });
+        self.learned
+            .retain(|name, _| services.get(name).is_some_and(|service| service.follows_load()));
         self.weights.retain(|(name, endpoint), _| {
             services.get(name).is_some_and(|service| {
                 service.backends.iter().any(|backend| backend.endpoint == *endpoint)
@@ -139,7 +138,7 @@ impl State {
 
     /// The services that balance by live load.
     pub(super) fn followed(&self) -> impl Iterator<Item = &Service> {
-        self.config.services.iter().filter(|service| service.policy.follows_load())
+        self.config.services.iter().filter(|service| service.follows_load())
     }
 
     /// Takes what live load says.
@@ -385,6 +384,7 @@ impl State {
             let weight = if down && !tried.contains(&endpoint) { 0 } else { weight };
             let learned = self.learned(&service.name, &endpoint);
             let weight = if learned.is_some_and(|it| it.ejected) { 0 } else { weight };
+            let weight = if self.out_of_reach(service, &endpoint).is_some() { 0 } else { weight };
             let capacity = learned.map_or(0, |it| it.capacity);
             DesiredBackend { endpoint, weight: u32::from(weight), capacity: u32::from(capacity) }
         };
@@ -397,6 +397,7 @@ impl State {
             name: service.name.clone(),
             listens: service.listens.clone(),
             policy: service.policy,
+            forward: service.forward,
             backends,
             affinity_ticks: service.affinity.map_or(0, |time| self.ticks(time)),
             sources: service.sources.clone(),
@@ -440,6 +441,7 @@ mod tests {
             dst_mac: [0; 6],
             src_mac: [0; 6],
             veth: Some(7),
+            on_link: true,
             of_host: false,
             unresolved,
             why: "veth7".to_owned(),

@@ -214,6 +214,7 @@ mod tests {
             src_mac: [0; 6],
             veth: None,
             of_host: false,
+            on_link: true,
             unresolved: false,
             why: String::new(),
         }

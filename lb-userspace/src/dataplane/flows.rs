@@ -7,12 +7,13 @@ use lb_common::{
     abi::{
         address::Address,
         backend::{Backend, BackendLoad, backend_state},
-        flow::{Conn, conn_flag, conn_kind, conn_state},
+        flow::{Conn, conn_flag, conn_kind},
         settings::Settings,
     },
     pipeline::{
         conntrack::{idle, idle_limit},
         flow_key::FamilyKey,
+        states::is_open,
     },
     tables::Stage,
 };
@@ -123,7 +124,7 @@ impl Sweep<'_> {
     ) -> Result<u64, MapError> {
         let (mut ended, mut seen) = (Vec::new(), HashSet::new());
         for (key, conn) in map.iter().flatten() {
-            let counts = conn.kind == conn_kind::FORWARD && conn.state != conn_state::CLOSED;
+            let counts = conn.kind == conn_kind::FORWARD && is_open(conn.state, conn.flags);
             if self.has_ended(key.widen().protocol(), stage, &conn) {
                 ended.push(key);
             } else if counts && seen.insert(key) {

@@ -17,4 +17,4 @@ pub use endpoint::{Endpoint, Listen, PortRange, Protocol};
 pub use health::{AllDown, HealthCheck, Probe};
 pub use publish::{HostPorts, Publish};
 pub use report::{ReportBy, SelfReport};
-pub use service::{BackendSpec, Policy, Service, ServiceName, Weight};
+pub use service::{BackendSpec, Forward, Policy, Service, ServiceName, Weight};

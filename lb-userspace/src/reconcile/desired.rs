@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ipnet::IpNet;
 use lb_common::abi::{backend::way, service::SCAN_MAX, settings::Settings};
 
-use crate::model::{Endpoint, Listen, Policy, ServiceName};
+use crate::model::{Endpoint, Forward, Listen, Policy, ServiceName};
 
 /// The desired state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub struct DesiredService {
     pub listens: Vec<Listen>,
     /// How it chooses.
     pub policy: Policy,
+    /// How packets reach its backends.
+    pub forward: Forward,
     /// Its backends, each once; ties go to the earlier one.
     pub backends: Vec<DesiredBackend>,
     /// How long a client keeps its backend, in jiffies; 0: not at all.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lb_common::{
-    abi::service::{Page, Service, SourceKey, service_flag},
+    abi::service::{Page, Service, SourceKey, forward, service_flag},
     maps::{LISTENS_MAX, RANGES_MAX, SOURCES_MAX},
 };
 
@@ -20,7 +20,7 @@ use crate::{
         Prefix, Snapshot,
         snapshot::{page_span, paginate},
     },
-    model::{Endpoint, Limits, ServiceName},
+    model::{Endpoint, Forward, Limits, ServiceName},
 };
 
 /// The services as they will be.
@@ -243,7 +243,8 @@ impl Layout {
                 continue;
             }
             let (flags, affinity_ticks) = (flags(service), service.affinity_ticks);
-            let fresh = Service { flags, affinity_ticks, ..*old };
+            let forward = mode(service.forward);
+            let fresh = Service { flags, affinity_ticks, forward, ..*old };
             let generation = if fresh == *old { old.generation } else { input.desired.generation };
             self.services.insert(key, Service { generation, ..fresh });
             self.sources.extend(service.sources.iter().map(|net| keys::source(old.id, net)));
@@ -274,7 +275,15 @@ fn entry(service: &DesiredService, built: &Built, first_page: u32, generation: u
         affinity_ticks: service.affinity_ticks,
         hash_seed: 0,
         generation,
-        zero: 0,
+        forward: mode(service.forward),
+        zero: [0; 3],
+    }
+}
+
+const fn mode(forward: Forward) -> u8 {
+    match forward {
+        Forward::Nat => forward::NAT,
+        Forward::Dsr => forward::DSR,
     }
 }
 

@@ -119,6 +119,9 @@ fn why(key: &Key, old: Option<&Service>, new: &Service) -> String {
     if (old.flags, old.affinity_ticks) != (new.flags, new.affinity_ticks) {
         changes.push("other affinity or sources".to_owned());
     }
+    if old.forward != new.forward {
+        changes.push(format!("forward {}", dump::forward_text(new.forward)));
+    }
     format!("{key}: {}", changes.join(", "))
 }
 

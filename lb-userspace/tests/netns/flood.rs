@@ -99,14 +99,7 @@ fn send(mut frames: Vec<Frame>, stop: &AtomicBool, sent: &AtomicU64) {
         }
         let slices: Vec<_> = frames.iter().map(|frame| [IoSlice::new(&frame.bytes)]).collect();
         let mut headers = MultiHeaders::preallocate(BATCH, None);
-        match sendmmsg(
-            socket.as_raw_fd(),
-            &mut headers,
-            &slices,
-            &nobody,
-            [],
-            MsgFlags::empty(),
-        ) {
+        match sendmmsg(socket.as_raw_fd(), &mut headers, &slices, &nobody, [], MsgFlags::empty()) {
             Ok(results) => sent.fetch_add(results.count() as u64, Ordering::Relaxed),
             // The link takes no more at the moment.
             Err(nix::Error::ENOBUFS | nix::Error::EAGAIN) => continue,

@@ -91,6 +91,7 @@ fn with_datagrams(config: &mut Config) {
     let backends = web.backends.iter().map(|backend| BackendSpec {
         endpoint: Endpoint { port: SERVER, protocol: Protocol::Udp, ..backend.endpoint },
         weight: Weight::DEFAULT,
+        cgroup: None,
     });
     let service = Service {
         name: ServiceName::new("ask").unwrap(),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use lb_common::abi::service::service_flag;
 use lb_userspace::{
     maps::memory::Fault,
-    model::{Endpoint, Limits, Policy, Protocol, ServiceName},
+    model::{Endpoint, Forward, Limits, Policy, Protocol, ServiceName},
     reconcile::{
         BackendEntry, BuiltTable, Desired, DesiredBackend, DesiredService, Link, Plan,
         TableBackend, Waiting,
@@ -88,6 +88,7 @@ pub(crate) fn desired(event: &Event, generation: u32) -> Desired {
             let nets = ["198.18.0.0/15", "fd00::/8"].iter().enumerate();
             let nets = nets.filter(|(bit, _)| sources >> bit & 1 == 1);
             Some(DesiredService {
+                forward: Forward::default(),
                 name: ServiceName::new(&format!("s{n}")).unwrap(),
                 listens: chosen.map(|(_, text)| listen(text)).collect(),
                 policy: Policy::ALL[*policy],

@@ -15,7 +15,7 @@ use super::{
     },
     mistakes,
 };
-use crate::model::Policy;
+use crate::model::{Forward, Policy};
 
 const MANUAL: &str = include_str!("../../../../docs/configuration.md");
 
@@ -76,6 +76,7 @@ fn every_field_is_in_the_manual() {
         ("The file", fields::<RawConfig>()),
         ("`services[]`", fields::<RawService>()),
         ("`services[].policy`", Policy::ALL.map(Policy::name).to_vec()),
+        ("`services[].forward`", Forward::ALL.map(Forward::name).to_vec()),
         ("`services[].backends[]`", fields::<RawBackend>()),
         ("`services[].health`", fields::<RawHealth>()),
         ("`services[].report`", fields::<RawReport>()),

@@ -16,7 +16,7 @@ use super::{
     listens::{self, Listens},
     report,
 };
-use crate::model::{HealthCheck, Policy, Selector, SelfReport, Service, ServiceName};
+use crate::model::{Forward, HealthCheck, Policy, Selector, SelfReport, Service, ServiceName};
 
 /// A service whose own values were looked at, with their places.
 pub(super) struct Checked {
@@ -25,6 +25,7 @@ pub(super) struct Checked {
     pub(super) listens: Listens,
     pub(super) backends: Backends,
     policy: Policy,
+    forward: Forward,
     health: Option<HealthCheck>,
     report: Option<SelfReport>,
     affinity: Option<Duration>,
@@ -38,6 +39,7 @@ impl Checked {
             name: self.name?,
             listens: self.listens.list.iter().map(|at| at.value).collect(),
             policy: self.policy,
+            forward: self.forward,
             backends: self.backends.list.into_iter().map(|at| at.value).collect(),
             health: self.health,
             report: self.report,
@@ -60,8 +62,10 @@ fn service(
     let name = name(raw, *place, lines, report);
     let listens = listens::listens(&raw.listen, *place, report);
     let policy = raw.policy.parse_or(report, scalar::policy, Policy::Adaptive);
+    let forward = raw.forward.parse(report, scalar::forward).map(|at| at.value);
+    let forward = forward.unwrap_or_default();
     let alone = raw.docker.is_absent();
-    let backends = backends::backends(&raw.backends, &listens, alone, report);
+    let backends = backends::backends(&raw.backends, &listens, forward, alone, report);
     let health = raw.health.given().and_then(|at| health::health(at, &listens, &backends, report));
     let asked = raw.report.given();
     let self_report = asked.and_then(|at| report::self_report(at, &listens, &backends, report));
@@ -76,6 +80,7 @@ fn service(
         listens,
         backends,
         policy,
+        forward,
         health,
         report: self_report,
         affinity,
