@@ -26,6 +26,7 @@ mod netns {
     mod policies;
     mod process;
     mod reports;
+    mod silence;
     mod site;
     mod sockets;
     mod starts;
