@@ -84,6 +84,8 @@ pub struct Daemon {
     no_host_clients: Option<String>,
     names: std::collections::BTreeMap<u32, String>,
     ticks: u64,
+    /// How long the last one took: live load, and all of it.
+    round: (Duration, Duration),
 }
 
 /// How the last reload ended.
@@ -195,6 +197,7 @@ impl Daemon {
             no_host_clients: None,
             names: std::collections::BTreeMap::new(),
             ticks: 0,
+            round: Default::default(),
         };
         if let Err(error) = daemon.come_up().await {
             // The host stays as it was.
@@ -294,6 +297,7 @@ impl Daemon {
 
     async fn tick(&mut self) {
         self.ticks += 1;
+        let start = Instant::now();
         if self.state.has_unresolved() {
             self.nudge();
             self.links_changed().await;
@@ -304,14 +308,17 @@ impl Daemon {
             self.try_ports_again().await;
         }
         self.ask_for_reports();
+        let before_load = start.elapsed();
         let result = self.follow_load();
         self.tell("load", result);
+        self.round.0 = start.elapsed().saturating_sub(before_load);
         let before = self.observed.present_backends().count();
         self.reconcile_or_tell();
         if self.observed.present_backends().count() < before {
             // Nobody needs the program on the way to what has ended.
             self.links_changed().await;
         }
+        self.round.1 = start.elapsed();
     }
 }
 
