@@ -29,6 +29,7 @@ mod netns {
     mod policies;
     mod process;
     mod reports;
+    mod silence;
     mod site;
     mod sockets;
     mod starts;

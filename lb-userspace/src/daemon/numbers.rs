@@ -42,6 +42,7 @@ impl Daemon {
             generation: self.state.generation,
             reloads_ok: self.reloads_ok,
             reloads_failed: self.reloads_failed,
+            round: self.round,
             docker: self.docker_metrics(),
         };
         Ok(Data::Metrics(metrics::render(&input)))

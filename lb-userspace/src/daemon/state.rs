@@ -293,6 +293,9 @@ impl State {
     }
 
     pub(super) fn weight(&self, service: &ServiceName, endpoint: Endpoint, configured: u16) -> u16 {
+        if self.weights.is_empty() {
+            return configured;
+        }
         self.weights.get(&(service.clone(), endpoint)).copied().unwrap_or(configured)
     }
 

@@ -4,6 +4,8 @@ mod docker;
 mod load;
 mod text;
 
+use std::time::Duration;
+
 use lb_common::{
     abi::{
         signals::{Histogram, Signals},
@@ -31,6 +33,8 @@ pub struct MetricsInput {
     pub reloads_ok: u64,
     /// Configurations refused or not applied.
     pub reloads_failed: u64,
+    /// How long the last round took: reading and judging the load, and all of it.
+    pub round: (Duration, Duration),
     /// Containers, where they are followed.
     pub docker: Option<DockerMetrics>,
 }
@@ -64,7 +68,7 @@ pub struct BackendMetrics {
 }
 
 /// The names of all samples, in the order of the text.
-pub const NAMES: [&str; 29] = [
+pub const NAMES: [&str; 31] = [
     "weir_service_flows_total",
     "weir_service_packets_total",
     "weir_service_bytes_total",
@@ -72,6 +76,7 @@ pub const NAMES: [&str; 29] = [
     "weir_service_backends",
     "weir_backend_capacity",
     "weir_backend_utilisation",
+    "weir_backend_queue_ratio",
     "weir_backend_load_class",
     "weir_backend_flows_total",
     "weir_backend_packets_total",
@@ -87,6 +92,7 @@ pub const NAMES: [&str; 29] = [
     "weir_packets_total",
     "weir_config_generation",
     "weir_config_reloads_total",
+    "weir_round_seconds",
     "weir_build_info",
     "weir_docker_connected",
     "weir_docker_containers",
@@ -202,6 +208,9 @@ fn node(input: &MetricsInput) -> Vec<Family> {
         let action = action(reason).to_owned();
         (vec![("reason", reason.name().to_owned()), ("action", action)], Value::Number(count))
     };
+    let part = |name: &str, took: Duration| {
+        (vec![("part", name.to_owned())], Value::Real(took.as_secs_f64()))
+    };
     let result = |name: &str, count| (vec![("result", name.to_owned())], Value::Number(count));
     vec![
         family(
@@ -221,6 +230,12 @@ fn node(input: &MetricsInput) -> Vec<Family> {
             "Attempts to take a new configuration, by result.",
             Kind::Counter,
             vec![result("ok", input.reloads_ok), result("failed", input.reloads_failed)],
+        ),
+        family(
+            "weir_round_seconds",
+            "Time that the daemon's last round took, once a second: live load, and all of it.",
+            Kind::Gauge,
+            vec![part("load", input.round.0), part("all", input.round.1)],
         ),
         family(
             "weir_build",

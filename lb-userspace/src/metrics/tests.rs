@@ -57,7 +57,7 @@ fn input() -> MetricsInput {
         class: "cpu".to_owned(),
         utilisation: 0.825,
         reported: None,
-        explained: None,
+        explained: Some(1.125),
         turns_per_s: 39.0,
         in_flight: 4.0,
         error_share: 0.0,
@@ -92,6 +92,7 @@ fn input() -> MetricsInput {
         generation: 7,
         reloads_ok: 5,
         reloads_failed: 1,
+        round: (Duration::from_millis(250), Duration::from_millis(500)),
         docker: Some(DockerMetrics {
             connected: true,
             containers: BTreeMap::from([("held", 2), ("published", 3)]),
@@ -143,6 +144,8 @@ fn every_number_has_its_sample() {
         ("weir_config_generation", 7),
         ("weir_config_reloads_total{result=\"ok\"}", 5),
         ("weir_config_reloads_total{result=\"failed\"}", 1),
+        ("weir_round_seconds{part=\"load\"}", 250),
+        ("weir_round_seconds{part=\"all\"}", 500),
         ("weir_docker_connected", 1),
         ("weir_docker_containers{verdict=\"held\"}", 2),
         ("weir_docker_containers{verdict=\"published\"}", 3),
@@ -153,6 +156,7 @@ fn every_number_has_its_sample() {
         (&format!("weir_build_info{{version=\"{version}\"}}"), 1),
         (&format!("weir_backend_capacity{{{of_web}}}"), 48_125),
         (&format!("weir_backend_utilisation{{{of_web}}}"), 825),
+        (&format!("weir_backend_queue_ratio{{{of_web}}}"), 1125),
         (&format!("weir_backend_load_class{{{of_web},class=\"cpu\"}}"), 1),
     ] {
         expected.insert(sample.to_owned(), value);
@@ -209,6 +213,8 @@ fn nothing_to_say_is_still_whole() {
             "weir_config_generation",
             "weir_config_reloads_total",
             "weir_config_reloads_total",
+            "weir_round_seconds",
+            "weir_round_seconds",
         ]
     );
 }

@@ -36,7 +36,12 @@ impl Process {
 
     /// A daemon with a value of `host-clients`.
     pub(crate) fn with(host_clients: &str) -> Self {
-        let mut world = World::with(plan(Topology::Bridge), Attach::Tc, Policy::RoundRobin, |_| {});
+        let world = World::with(plan(Topology::Bridge), Attach::Tc, Policy::RoundRobin, |_| {});
+        Self::instead(world, host_clients)
+    }
+
+    /// A daemon in the place of that of a world.
+    pub(crate) fn instead(mut world: World, host_clients: &str) -> Self {
         world.daemon.take().unwrap().finish().unwrap();
         let directory = tempfile::tempdir().unwrap();
         let bpffs = directory.path().join("bpf");
