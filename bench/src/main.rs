@@ -40,12 +40,15 @@ enum Command {
     Program(program::Options),
     /// Requests lost and replicas paid for by autoscalers on traces and flash crowds, simulated
     Forecast(forecast::Options),
-    /// Which policy serves unequal backends soonest (simulated: neither root nor the kernel side)
+    /// Which policy serves unequal backends soonest (root), or a simulation of it
     Balance(balance::Options),
     /// What a request costs from end to end, beside nftables and plain routing (root)
     Path(path::Options),
     /// How long it takes to publish ports, to change and to remove them (root)
     Publish(publish::Options),
+    /// A server of `balance`, started by it
+    #[command(hide = true)]
+    Backend(balance::live::backend::Options),
     /// Where replicas run, by all methods in the same time
     Place(place::Options),
 }
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Command::Program(options) => program::run(&options),
         Command::Forecast(options) => forecast::run(&options),
         Command::Balance(options) => balance::run(&options),
+        Command::Backend(options) => balance::live::backend::run(&options),
         Command::Path(options) => path::run(&options),
         Command::Publish(options) => publish::run(&options),
         Command::Place(options) => place::run(&options),

@@ -25,6 +25,7 @@ mod netns {
     mod outages;
     mod policies;
     mod process;
+    mod reports;
     mod site;
     mod sockets;
     mod starts;

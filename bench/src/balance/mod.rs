@@ -1,110 +1,51 @@
-//! `weir-bench balance`: which policy serves unequal backends soonest.
+//! `weir-bench balance`: which policy serves unequal backends soonest. On real servers with real
+//! traffic, or simulated.
 
-mod experiments;
+pub(crate) mod live;
 mod sim;
+mod simulated;
 
-use std::collections::BTreeMap;
+use std::path::PathBuf;
 
-use anyhow::{Context as _, Result};
-use lb_userspace::{
-    cli::table::{Align, Table},
-    load::{Class, sample::Resource},
-};
-use serde::Serialize;
+use anyhow::Result;
 
-use self::{
-    experiments::{Column, Figures, Measured, class_row, ejection_row, settling_rows, target_rows},
-    sim::Policy,
-};
-use crate::{
-    progress::Progress,
-    report::{self, Output, Report, Row},
-    stats::median,
-};
-
+use self::live::experiments::Experiment;
+use crate::report::Output;
 /// Options of the sub-command.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
+  weir-bench balance                            all experiments, three rounds of 25 minutes
+  weir-bench balance --only e2,e3 --rounds 1    two of them, once
+  weir-bench balance --quick                    is everything still in one piece?
+  weir-bench balance --raw DIR                  every request of every run, as CSV
   weir-bench balance --sim                      all policies, three seeds, about a minute
   weir-bench balance --sim --quick              one seed
-  weir-bench balance --sim --json result.json   every figure of every seed
 
-Figures are simulated: the same ones on every machine, and better than real servers can be.")]
+Simulated figures are the same ones on every machine, and better than real servers can be.")]
 pub(crate) struct Options {
-    /// Simulate servers and clients
-    #[arg(long, required = true)]
+    /// Simulate servers and clients: neither root nor the kernel side
+    #[arg(long, conflicts_with_all = ["only", "raw"])]
     sim: bool,
-    /// Simulations of each policy, with seeds from --seed on
+    /// Only these experiments
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "LIST")]
+    only: Vec<Experiment>,
+    /// Rounds, each with other requests; simulations of each policy with --sim
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=100))]
     rounds: u64,
-    /// One seed, four of them for settling
+    /// A few seconds each, once; with --sim one seed, four of them for settling
     #[arg(long)]
     quick: bool,
     /// The first seed
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Also write every request to this directory, a CSV file a run
+    #[arg(long, value_name = "DIR")]
+    raw: Option<PathBuf>,
     #[command(flatten)]
     output: Output,
 }
 
-#[derive(Serialize)]
-struct PolicyFigures<'r> {
-    policy: &'static str,
-    /// By scenario, a value a seed.
-    scenarios: BTreeMap<&'static str, &'r [Figures]>,
-}
-
 /// Runs everything and prints it.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    debug_assert!(options.sim, "clap requires it");
-    let rounds = if options.quick { 1 } else { options.rounds };
-    let seeds: Vec<u64> = (0..rounds).map(|round| options.seed.wrapping_add(round)).collect();
-    let mut report = Report::begin("balance --sim", seeds.len(), options.seed);
-    let mut progress = Progress::new("balance", Policy::ALL.len() + 1);
-    let mut measured = Measured::default();
-    for policy in Policy::ALL {
-        progress.step(policy.name());
-        measured.policy(policy, &seeds);
-    }
-    progress.step("settling");
-    let settling = settling_rows(if options.quick { 4 } else { 20 }, options.seed);
-    drop(progress);
-    let mut rows = target_rows(&measured);
-    rows.extend(class_row(Policy::Adaptive, Class::Bound(Resource::Io), &seeds));
-    rows.extend(class_row(Policy::AdaptiveCpu, Class::Latency, &seeds));
-    rows.extend(ejection_row(&seeds));
-    rows.extend(settling);
-    rows.sort_by_key(|row| row.id);
-
-    // Simulated: the same on every machine.
-    report.rows = rows.into_iter().map(Row::into_exact).collect();
-    report.tables.push(report::Table {
-        title: "99th percentile of latency in ms; E1 in requests/s".to_owned(),
-        text: table(&measured).render(false),
-    });
-    let policies = Policy::ALL.into_iter().map(|policy| PolicyFigures {
-        policy: policy.name(),
-        scenarios: measured.of(policy).collect(),
-    });
-    let policies: Vec<_> = policies.collect();
-    report.details = serde_json::to_value(policies).context("the figures are no JSON")?;
-    report.publish(&options.output)
+    if options.sim { simulated::run(options) } else { live::run(options) }
 }
-
-/// Policies by scenarios.
-fn table(measured: &Measured) -> Table {
-    let mut columns = vec![("policy", Align::Left)];
-    columns.extend(Column::ALL.map(|column| (column.name(), Align::Right)));
-    let mut table = Table::new(&columns);
-    for policy in Policy::ALL {
-        let cells = Column::ALL.map(|column| {
-            let value = median(&measured.values(policy, column));
-            value.map_or_else(String::new, |value| column.text(value))
-        });
-        table.row([policy.name().into()].into_iter().chain(cells.map(Into::into)));
-    }
-    table
-}
-
-#[cfg(test)]
-mod tests;

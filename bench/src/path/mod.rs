@@ -9,7 +9,7 @@ mod open;
 mod peers;
 mod plane;
 mod rows;
-mod server;
+pub(crate) mod server;
 mod single;
 mod udp;
 

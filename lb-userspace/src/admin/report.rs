@@ -188,6 +188,9 @@ pub struct LoadReport {
     pub class: String,
     /// How busy it is, 0 to 1.
     pub utilisation: f64,
+    /// How busy it says it is itself, 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reported: Option<f64>,
     /// Requests in flight relative to those that its busiest known resource explains.
     pub explained: Option<f64>,
     /// Requests a second.

@@ -225,6 +225,7 @@ fn busy() -> LoadReport {
     LoadReport {
         class: "cpu".into(),
         utilisation: 0.82,
+        reported: None,
         explained: Some(1.1),
         turns_per_s: 39.6,
         in_flight: 4.2,

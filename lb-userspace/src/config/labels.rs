@@ -14,11 +14,11 @@ use super::{
     error::{Diagnostic, Mistake, Place, Report, escaped, nearest},
     field::{At, Field, List},
     publish::{listen_address, publish},
-    raw::{RawHealth, Text},
+    raw::{RawHealth, RawReport, Text},
     scalar,
-    validate::{backends, health, listens::Listens},
+    validate::{backends, health, listens::Listens, report},
 };
-use crate::model::{HealthCheck, Listen, Policy, Publish, ServiceName, Weight};
+use crate::model::{HealthCheck, Listen, Policy, Publish, SelfReport, ServiceName, Weight};
 
 /// What all labels that are meant for Weir begin with.
 pub const PREFIX: &str = "weir.";
@@ -29,7 +29,7 @@ const AUTO: &str = "auto";
 
 /// All labels, without their prefix. From the fourth on they are about one service, and may stand
 /// behind `services.NAME.` as well.
-pub const LABELS: [&str; 18] = [
+pub const LABELS: [&str; 22] = [
     "enable",
     "network",
     "service",
@@ -48,6 +48,10 @@ pub const LABELS: [&str; 18] = [
     "health.fall",
     "health.port",
     "health.all-down",
+    "report.agent",
+    "report.http",
+    "report.port",
+    "report.interval",
 ];
 /// How many of them are about the container.
 const OF_CONTAINER: usize = 3;
@@ -82,6 +86,8 @@ pub struct Terms {
     pub sources: Option<Vec<IpNet>>,
     /// How its backends are checked.
     pub health: Option<HealthCheck>,
+    /// Where its backends tell their load.
+    pub report: Option<SelfReport>,
     /// Where the container serves.
     pub port: Option<u16>,
     /// Its share of the new flows.
@@ -194,6 +200,7 @@ fn terms(text: &dyn Fn(&'static str) -> Option<At<String>>, report: &mut Report)
     let listens = text("listen").filter(|_| !auto).map(|at| listens(&at, report));
     let published = text("publish").map(|at| published(text, &at, report));
     let health = health(text, listens.as_ref(), report);
+    let self_report = self_report(text, listens.as_ref(), report);
     let listens = listens.map(|listens| listens.list.iter().map(|at| at.value).collect());
     let wanted = match (auto, listens, published) {
         (true, ..) => Some(Wanted::Auto),
@@ -211,6 +218,7 @@ fn terms(text: &dyn Fn(&'static str) -> Option<At<String>>, report: &mut Report)
             networks.map(|at| at.value).collect()
         }),
         health,
+        report: self_report,
         port: value(text("port"), address::port_number, report),
         weight: value(text("weight"), scalar::weight, report),
     }
@@ -333,8 +341,7 @@ fn health(
     listens: Option<&Listens>,
     report: &mut Report,
 ) -> Option<HealthCheck> {
-    let first =
-        LABELS.iter().filter(|label| label.starts_with("health.")).find_map(|label| text(label))?;
+    let place = first(text, "health.")?;
     let field = |name: &'static str| -> Text { text(name).map_or(Field::Absent, Field::Given) };
     let raw = RawHealth {
         tcp: field("health.tcp"),
@@ -346,11 +353,42 @@ fn health(
         port: field("health.port"),
         all_down: field("health.all-down"),
     };
-    // Where the service listens may be said elsewhere; whether a port is missing shows there.
-    let nowhere = Listens { list: Vec::new(), complete: false };
+    let raw = At { value: raw, place };
+    let nowhere = nowhere();
     let listens = listens.unwrap_or(&nowhere);
     let backends = backends::backends(&Field::Absent, listens, false, report);
-    health::health(&At { value: raw, place: first.place }, listens, &backends, report)
+    health::health(&raw, listens, &backends, report)
+}
+
+fn self_report(
+    text: &dyn Fn(&'static str) -> Option<At<String>>,
+    listens: Option<&Listens>,
+    report: &mut Report,
+) -> Option<SelfReport> {
+    let place = first(text, "report.")?;
+    let field = |name: &'static str| -> Text { text(name).map_or(Field::Absent, Field::Given) };
+    let raw = RawReport {
+        agent: field("report.agent"),
+        http: field("report.http"),
+        port: field("report.port"),
+        interval: field("report.interval"),
+    };
+    let raw = At { value: raw, place };
+    let nowhere = nowhere();
+    let listens = listens.unwrap_or(&nowhere);
+    let backends = backends::backends(&Field::Absent, listens, false, report);
+    report::self_report(&raw, listens, &backends, report)
+}
+
+/// The place of the first label of a group, if there is one.
+fn first(text: &dyn Fn(&'static str) -> Option<At<String>>, group: &str) -> Option<Place> {
+    let mut labels = LABELS.iter().filter(|label| label.starts_with(group));
+    labels.find_map(|label| text(label)).map(|at| at.place)
+}
+
+/// Where the service listens may be said elsewhere; whether a port is missing shows there.
+const fn nowhere() -> Listens {
+    Listens { list: Vec::new(), complete: false }
 }
 
 #[cfg(test)]
@@ -358,7 +396,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::model::Probe;
+    use crate::model::{Probe, ReportBy};
 
     /// `name=value` in words, without the prefix.
     fn labels(words: &[&str]) -> BTreeMap<String, String> {
@@ -384,6 +422,8 @@ mod tests {
             "weir.health.interval=500ms",
             "weir.health.rise=1",
             "weir.affinity=3h",
+            "weir.report.http=/load",
+            "weir.report.port=9000",
             "app=web",
             "com.docker.compose.service=web",
         ]))
@@ -398,6 +438,9 @@ mod tests {
         assert_eq!(health.probe, Probe::Http { path: "/healthz".to_owned() });
         let times = (health.interval, health.timeout, health.rise, health.fall);
         assert_eq!(times, (Duration::from_millis(500), Duration::from_millis(500), 1, 3));
+        let report = terms.report.as_ref().unwrap();
+        assert_eq!(report.by, ReportBy::Http { path: "/load".to_owned() });
+        assert_eq!((report.port, report.interval), (Some(9000), Duration::from_secs(1)));
         assert_eq!((terms.port, terms.affinity), (Some(8080), Some(Duration::from_hours(3))));
         assert_eq!(terms.weight.map(Weight::get), Some(3));
         assert_eq!(terms.policy, Some(Policy::Maglev));
@@ -560,7 +603,7 @@ mod tests {
         (
             &["weir.services.web.network=front"],
             &[
-                "label weir.services.web.network: there is no such label (after `weir.services.web.` comes one of `listen`, `publish`, `port`, `weight`, `policy`, `affinity`, `sources`, `health.tcp`, `health.http`, `health.interval`, `health.timeout`, `health.rise`, `health.fall`, `health.port`, `health.all-down`)",
+                "label weir.services.web.network: there is no such label (after `weir.services.web.` comes one of `listen`, `publish`, `port`, `weight`, `policy`, `affinity`, `sources`, `health.tcp`, `health.http`, `health.interval`, `health.timeout`, `health.rise`, `health.fall`, `health.port`, `health.all-down`, `report.agent`, `report.http`, `report.port`, `report.interval`)",
             ],
         ),
         (

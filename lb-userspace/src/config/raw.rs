@@ -59,6 +59,8 @@ pub(super) struct RawService {
     pub(super) policy: Text,
     /// Active health check. Default: none, every backend counts as healthy.
     pub(super) health: Field<RawHealth>,
+    /// Where backends tell their own load. Default: nowhere.
+    pub(super) report: Field<RawReport>,
     /// Clients that keep their backend. Default: none.
     pub(super) affinity: Field<RawAffinity>,
     /// Who may connect. Default: everybody.
@@ -90,6 +92,20 @@ pub(super) struct RawHealth {
     pub(super) port: Text,
     /// `try` or `refuse`: what to do when all backends fail. Default: `try`.
     pub(super) all_down: Text,
+}
+
+/// What backends tell of their load: either `agent` or `http`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename = "a report", rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(super) struct RawReport {
+    /// Port of an agent as `HAProxy` knows them: it says a line to who connects.
+    pub(super) agent: Text,
+    /// Path of a `GET` that is answered with an ORCA load report, in a header or as JSON.
+    pub(super) http: Text,
+    /// Port of that path. Default: the backend's. Required where that is none or speaks UDP.
+    pub(super) port: Text,
+    /// Time between questions, at most `3s`. Default: `1s`.
+    pub(super) interval: Text,
 }
 
 /// Affinity.

@@ -155,7 +155,8 @@ impl Daemon {
                 Some(learned) if learned.capacity > 0 => learned.capacity,
                 _ => weight,
             };
-            let part = if state == BackendState::Up && weight > 0 { f64::from(part) } else { 0.0 };
+            let part = f64::from(part) * f64::from(self.state.reports.percent(&endpoint));
+            let part = if state == BackendState::Up && weight > 0 { part } else { 0.0 };
             (endpoint, weight, state, part)
         };
         let parts: Vec<_> = service.backends.iter().map(part).collect();

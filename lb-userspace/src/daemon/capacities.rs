@@ -114,13 +114,13 @@ impl Capacities {
         readings: &BTreeMap<Endpoint, Reading>,
     ) -> BTreeMap<ServiceName, BTreeMap<Endpoint, Learned>> {
         let hosts = self.machines.look(now, state, readings.keys().copied());
-        let now = now.saturating_duration_since(started);
+        let (at, now) = (now, now.saturating_duration_since(started));
         let traffic = self.measure(now, state, readings);
         let followed: Vec<&Service> = state.followed().collect();
         self.services.retain(|name, _| followed.iter().any(|service| service.name == *name));
         let mut told = BTreeMap::new();
         for service in followed {
-            let samples = samples(state, service, &traffic, &hosts);
+            let samples = samples((state, at), service, &traffic, &hosts);
             let new = || Followed::new(service.policy);
             let followed = self.services.entry(service.name.clone()).or_insert_with(new);
             if followed.policy != service.policy {
@@ -155,19 +155,21 @@ impl Capacities {
 }
 
 fn samples(
-    state: &State,
+    (state, at): (&State, Instant),
     service: &Service,
     traffic: &BTreeMap<Who, Traffic>,
     hosts: &BTreeMap<Who, Host>,
 ) -> BTreeMap<Who, Sample> {
     let sample = |spec: &BackendSpec| {
         let who = state.who(&spec.endpoint);
+        let host = hosts.get(&who).cloned().unwrap_or_default();
+        let reported = state.reports.reading(at, &spec.endpoint);
         let weight = state.weight(&service.name, spec.endpoint, spec.weight.get());
         let sample = Sample {
             standing: standing(state, &spec.endpoint),
             weight: Weight::new(weight).unwrap_or(spec.weight),
             traffic: traffic.get(&who).cloned().unwrap_or_default(),
-            host: hosts.get(&who).cloned().unwrap_or_default(),
+            host: Host { reported, ..host },
         };
         (who, sample)
     };
@@ -218,10 +220,12 @@ impl Daemon {
             in_flight,
             error_share,
             capacity,
-            text: match self.no_figures(endpoint) {
-                Some(why) => format!("{}; {}", verdict.explanation, missing(&why)),
-                None => verdict.explanation.to_string(),
-            },
+            reported: verdict.explanation.reported,
+            text: [Some(verdict.explanation.to_string()), self.missing(endpoint)]
+                .into_iter()
+                .flatten()
+                .collect::<Vec<_>>()
+                .join("; "),
         })
     }
 
@@ -233,9 +237,16 @@ impl Daemon {
 
     /// The same in a sentence.
     pub(super) fn load_text(&self, service: &Service, endpoint: &Endpoint) -> String {
-        let missing = || self.no_figures(endpoint).map(|why| missing(&why));
         let text = self.load_report(service, endpoint).map(|load| load.text);
-        text.or_else(missing).unwrap_or_default()
+        text.or_else(|| self.missing(endpoint)).unwrap_or_default()
+    }
+
+    /// What is not known of a backend and could be, in a sentence.
+    fn missing(&self, endpoint: &Endpoint) -> Option<String> {
+        let of_host = self.no_figures(endpoint).map(|why| missing(&why));
+        let own = self.state.reports.trouble(endpoint).map(|why| format!("its report: {why}"));
+        let both: Vec<String> = [of_host, own].into_iter().flatten().collect();
+        (!both.is_empty()).then(|| both.join("; "))
     }
 
     /// What limits a service.

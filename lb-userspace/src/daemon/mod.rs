@@ -12,6 +12,8 @@ mod host_clients;
 mod machines;
 mod numbers;
 pub mod ports;
+mod reports;
+mod settings;
 mod state;
 
 use std::{
@@ -33,7 +35,8 @@ use crate::{
     chain::one_line,
     config::{self, Loaded},
     dataplane::{Dataplane, LoadOptions, host, links, pins::Pins},
-    health::Checker,
+    health::{Checker, Outcome, Probed},
+    load::report::{Asker, Report, Said},
     maps::{LbMaps as _, Snapshot},
     model::{Config, Docker, Endpoint},
     reconcile::Memory,
@@ -67,6 +70,7 @@ pub struct Daemon {
     dataplane: Dataplane,
     links: links::Links,
     checker: Checker,
+    asker: Asker,
     containers: Containers,
     capacities: Capacities,
     observed: Snapshot,
@@ -89,13 +93,11 @@ struct Reload {
     error: Option<String>,
 }
 
-/// A result of a probe.
-type Probed = (Endpoint, Result<(), String>);
-
 /// Everything the daemon listens to.
 struct Inputs {
     questions: mpsc::Receiver<Question>,
-    probes: mpsc::Receiver<Probed>,
+    probes: mpsc::Receiver<Outcome>,
+    reports: mpsc::Receiver<Said>,
     links: mpsc::Receiver<()>,
     file: mpsc::Receiver<()>,
 }
@@ -123,9 +125,11 @@ pub async fn run_with(
     // The doors first: a second daemon must not get as far as the dataplane.
     let doors = open_doors(&options.config, &ask).await?;
     let (probe_results, probes) = mpsc::channel(QUESTIONS);
+    let (said, reports) = mpsc::channel(QUESTIONS);
     let (file, _watch) = follow(options.file.as_deref())?;
-    let inputs = Inputs { questions, probes, links: links::watch()?, file };
-    let mut daemon = Daemon::start(options, docker, Checker::new(probe_results)).await?;
+    let inputs = Inputs { questions, probes, reports, links: links::watch()?, file };
+    let watchers = (Checker::new(probe_results), Asker::new(said));
+    let mut daemon = Daemon::start(options, docker, watchers).await?;
     if ready.send(()).is_err() {
         tracing::debug!("nobody waited for the start");
     }
@@ -158,7 +162,11 @@ async fn open_doors(config: &Config, ask: &mpsc::Sender<Question>) -> anyhow::Re
 }
 
 impl Daemon {
-    async fn start(options: Options, docker: Docker, checker: Checker) -> anyhow::Result<Self> {
+    async fn start(
+        options: Options,
+        docker: Docker,
+        (checker, asker): (Checker, Asker),
+    ) -> anyhow::Result<Self> {
         let config = options.config;
         let left = options.bpffs.as_deref().map_or(Ok(Vec::new()), Pins::left_behind)?;
         let load = LoadOptions { limits: config.limits, bpffs: options.bpffs, trace: false };
@@ -176,6 +184,7 @@ impl Daemon {
             dataplane,
             links,
             checker,
+            asker,
             observed,
             memory: Memory::default(),
             started: now,
@@ -198,6 +207,7 @@ impl Daemon {
     async fn come_up(&mut self) -> anyhow::Result<()> {
         self.meet_engine().await;
         self.checker.sync(&self.state.health_checks());
+        self.ask_for_reports();
         self.resolve_patiently().await?;
         // Strict at the start: what is configured must be attached. Later, links come and go.
         self.attach().await?;
@@ -227,7 +237,8 @@ impl Daemon {
                     // Whoever asked may have gone.
                     drop(answer.send(self.answer(request).await));
                 }
-                Some((endpoint, result)) = inputs.probes.recv() => self.probed(endpoint, result),
+                Some((endpoint, probed)) = inputs.probes.recv() => self.probed(endpoint, probed),
+                Some(said) = inputs.reports.recv() => self.reported(said),
                 Some(()) = inputs.links.recv() => {
                     self.addresses_changed().await;
                     self.links_changed().await;
@@ -259,7 +270,11 @@ impl Daemon {
         self.last_reload = Reload { at: Instant::now(), error };
     }
 
-    fn probed(&mut self, endpoint: Endpoint, result: Result<(), String>) {
+    fn probed(&mut self, endpoint: Endpoint, Probed { result, load }: Probed) {
+        if let Some(load) = load {
+            let load = load.map(Report::Orca).map_err(|error| error.to_string());
+            self.take_report(endpoint, load);
+        }
         let Some(healthy) = self.state.probed(endpoint, result, Instant::now()) else { return };
         let why = self.state.health_text(&endpoint);
         info!(backend = %endpoint, healthy, why, "health changed");
@@ -288,6 +303,7 @@ impl Daemon {
             self.tell("sweep", result);
             self.try_ports_again().await;
         }
+        self.ask_for_reports();
         let result = self.follow_load();
         self.tell("load", result);
         let before = self.observed.present_backends().count();

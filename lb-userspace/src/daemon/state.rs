@@ -4,24 +4,22 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use anyhow::bail;
-use lb_common::abi::{
-    ABI_VERSION,
-    address::Address,
-    backend::way,
-    settings::{Settings, settings_flag},
-};
+use lb_common::abi::backend::way;
 
-use super::capacities::{Learned, Who};
+use super::{
+    capacities::{Learned, Who},
+    reports::Reports,
+};
 use crate::{
     admin::{names::BackendName, report::BackendState},
     dataplane::{Hook, links::Resolved},
     docker::{Held, Provided},
     health::HealthState,
-    model::{AllDown, Config, Endpoint, HealthCheck, Service, ServiceName, Unserved},
+    model::{AllDown, Config, Endpoint, HealthCheck, Service, ServiceName},
     reconcile::{BackendEntry, Desired, DesiredBackend, DesiredService, Link},
 };
 
@@ -30,12 +28,14 @@ use crate::{
 pub(super) struct State {
     pub(super) config: Config,
     pub(super) generation: u32,
-    ticks_per_second: u32,
+    pub(super) ticks_per_second: u32,
     drained: BTreeSet<Endpoint>,
     weights: BTreeMap<(ServiceName, Endpoint), u16>,
     /// What live load says of the backends of services that balance by it.
     learned: BTreeMap<ServiceName, BTreeMap<Endpoint, Learned>>,
     health: BTreeMap<Endpoint, HealthState>,
+    /// What the backends say of themselves.
+    pub(super) reports: Reports,
     /// The backends that are containers.
     provided: BTreeMap<Endpoint, Provided>,
     /// Containers that were started a moment ago and have not answered their check yet.
@@ -55,6 +55,7 @@ impl State {
             weights: BTreeMap::new(),
             learned: BTreeMap::new(),
             health: BTreeMap::new(),
+            reports: Reports::default(),
             provided: BTreeMap::new(),
             unproven: BTreeSet::new(),
             ways: BTreeMap::new(),
@@ -94,6 +95,7 @@ impl State {
         for endpoint in fresh {
             self.health.remove(&endpoint);
             self.drained.remove(&endpoint);
+            self.reports.forget(&endpoint);
             self.ways.remove(&endpoint.address);
             if settled {
                 self.unproven.insert(endpoint);
@@ -115,6 +117,7 @@ impl State {
             checks.contains_key(endpoint) && self.provided.contains_key(endpoint)
         });
         let endpoints = self.endpoints();
+        self.reports.retain(&endpoints, &super::reports::asked(&self.config));
         self.drained.retain(|endpoint| endpoints.contains(endpoint));
         let services = &self.config.services;
         self.learned.retain(|name, _| {
@@ -193,8 +196,8 @@ impl State {
         let checked =
             || self.health.get(endpoint).map_or_else(|| "not checked".to_owned(), HealthState::why);
         let provided = self.provided.get(endpoint);
-        let name = provided.map_or("", |provided| provided.container.as_str());
-        self.withheld(endpoint).map_or_else(checked, |(_, why)| format!("{name}: {why}"))
+        let name = provided.map_or_else(String::new, |it| format!("{}: ", it.container));
+        self.withheld(endpoint).map_or_else(checked, |(_, why)| format!("{name}{why}"))
     }
 
     pub(super) fn backend_state(&self, endpoint: &Endpoint) -> BackendState {
@@ -207,11 +210,13 @@ impl State {
         }
     }
 
-    /// Why a container gets no new flows, whatever its check says. The stack is no way into a
+    /// Why a backend gets no new flows, whatever its check says: its agent's word, or, of a
+    /// container, what the engine and the links say. The stack is no way into a
     /// container: the host's own rules for Docker may refuse the packets, and its replies would
     /// pass no program of ours.
     pub(super) fn withheld(&self, endpoint: &Endpoint) -> Option<(BackendState, String)> {
-        let provided = self.provided.get(endpoint)?;
+        let word = self.reports.word(endpoint);
+        let Some(provided) = self.provided.get(endpoint) else { return word };
         let way = self.ways.get(&endpoint.address);
         let by_stack = |way: &Resolved| way.way == way::STACK && way.veth.is_none() && !way.of_host;
         let lost = way.is_none_or(|way| way.unresolved || by_stack(way));
@@ -228,7 +233,7 @@ impl State {
                 let why = self.health.get(endpoint).map_or_else(String::new, HealthState::why);
                 Some((BackendState::Down, format!("has not passed its check yet: {why}")))
             }
-            None => None,
+            None => word,
         }
     }
 
@@ -292,7 +297,10 @@ impl State {
     /// Whether nothing but a failed check speaks against a backend.
     fn only_fails(&self, endpoint: &Endpoint) -> bool {
         let held = self.provided.get(endpoint).and_then(|provided| provided.held);
-        let withheld = self.withheld(endpoint).is_some() && held != Some(Held::Unhealthy);
+        let withheld = match held {
+            Some(Held::Unhealthy) => self.reports.word(endpoint).is_some(),
+            Some(_) | None => self.withheld(endpoint).is_some(),
+        };
         self.backend_state(endpoint) == BackendState::Down && !withheld
     }
 
@@ -352,45 +360,21 @@ impl State {
             let learned = self.learned(&service.name, &endpoint);
             let weight = if learned.is_some_and(|it| it.ejected) { 0 } else { weight };
             let capacity = learned.map_or(0, |it| it.capacity);
-            let capacity = if capacity == 0 { weight } else { capacity };
             DesiredBackend { endpoint, weight: u32::from(weight), capacity: u32::from(capacity) }
         };
+        let mut backends: Vec<_> = service.backends.iter().map(backend).collect();
+        self.reports.scale(&mut backends);
+        for backend in backends.iter_mut().filter(|backend| backend.capacity == 0) {
+            backend.capacity = backend.weight;
+        }
         DesiredService {
             name: service.name.clone(),
             listens: service.listens.clone(),
             policy: service.policy,
-            backends: service.backends.iter().map(backend).collect(),
+            backends,
             affinity_ticks: service.affinity.map_or(0, |time| self.ticks(time)),
             sources: service.sources.clone(),
         }
-    }
-
-    fn settings(&self) -> Settings {
-        let timeouts = &self.config.timeouts;
-        Settings {
-            abi_version: ABI_VERSION,
-            flags: match self.config.unserved {
-                Unserved::Reset => settings_flag::RESETS,
-                Unserved::Drop => 0,
-            },
-            tcp_new_ticks: self.ticks(timeouts.tcp_new),
-            tcp_established_ticks: self.ticks(timeouts.tcp_established),
-            tcp_half_closed_ticks: self.ticks(timeouts.tcp_half_closed),
-            tcp_closed_ticks: self.ticks(timeouts.tcp_closed),
-            udp_new_ticks: self.ticks(timeouts.udp_new),
-            udp_established_ticks: self.ticks(timeouts.udp_established),
-            hairpin_v4: Address::from_v4(self.config.hairpin.v4.octets()),
-            hairpin_v6: Address::from_v6(self.config.hairpin.v6.octets()),
-            ticks_per_second: self.ticks_per_second,
-            ..Settings::default()
-        }
-    }
-
-    /// A duration in ticks, at least one; at most half of what 32 bits hold, so that an age can
-    /// be told from a time to come.
-    fn ticks(&self, time: Duration) -> u32 {
-        let ticks = time.as_millis() * u128::from(self.ticks_per_second) / 1000;
-        u32::try_from(ticks).unwrap_or(u32::MAX).clamp(1, u32::MAX / 2)
     }
 }
 

@@ -193,6 +193,7 @@ fn config(
             port: None,
             all_down: AllDown::Try,
         }),
+        report: None,
         affinity: None,
         sources: Vec::new(),
     };

@@ -249,6 +249,7 @@ fn service(name: &ServiceName, listens: Vec<Listen>, members: &[Member<'_>]) -> 
         policy: newest_first().find_map(|terms| terms.policy).unwrap_or(Policy::Adaptive),
         backends: Vec::new(),
         health: newest_first().find_map(|terms| terms.health.clone()),
+        report: newest_first().find_map(|terms| terms.report.clone()),
         affinity: newest_first().find_map(|terms| terms.affinity),
         sources: newest_first().find_map(|terms| terms.sources.clone()).unwrap_or_default(),
     }

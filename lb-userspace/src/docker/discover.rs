@@ -194,7 +194,7 @@ fn overruled(candidate: &Candidate<'_>, config: &Config) -> Vec<Refusal> {
 }
 
 /// What labels say of a service, and not of the container in it.
-fn said(terms: &Terms) -> [(&'static str, bool); 6] {
+fn said(terms: &Terms) -> [(&'static str, bool); 7] {
     let published = matches!(terms.wanted, Some(Wanted::Publish(_)));
     [
         ("listen", terms.wanted.is_some() && !published),
@@ -203,6 +203,7 @@ fn said(terms: &Terms) -> [(&'static str, bool); 6] {
         ("affinity", terms.affinity.is_some()),
         ("sources", terms.sources.is_some()),
         ("health.*", terms.health.is_some()),
+        ("report.*", terms.report.is_some()),
     ]
 }
 

@@ -8,11 +8,11 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::probe;
+use super::probe::{Probed, probe};
 use crate::model::{Endpoint, HealthCheck};
 
 /// A probed endpoint and what came of it.
-type Outcome = (Endpoint, Result<(), String>);
+pub type Outcome = (Endpoint, Probed);
 
 /// One task for each probed endpoint. They end with the checker, or when nobody takes results.
 #[derive(Debug)]
@@ -110,8 +110,10 @@ mod tests {
         TcpListener::bind("127.0.0.1:0").await.unwrap()
     }
 
-    async fn next(results: &mut mpsc::Receiver<Outcome>) -> Outcome {
-        timeout(Duration::from_secs(20), results.recv()).await.unwrap().unwrap()
+    async fn next(results: &mut mpsc::Receiver<Outcome>) -> (Endpoint, Result<(), String>) {
+        let next = timeout(Duration::from_secs(20), results.recv()).await;
+        let (endpoint, Probed { result, .. }) = next.unwrap().unwrap();
+        (endpoint, result)
     }
 
     #[tokio::test]

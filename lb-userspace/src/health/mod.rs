@@ -4,6 +4,6 @@ mod checker;
 mod probe;
 mod state;
 
-pub use checker::Checker;
-pub use probe::probe;
+pub use checker::{Checker, Outcome};
+pub use probe::{Probed, probe};
 pub use state::HealthState;

@@ -8,51 +8,102 @@ use tokio::{
     time::timeout,
 };
 
-use crate::model::{HealthCheck, Probe};
+use crate::{
+    load::report::{self, OrcaError, OrcaReport},
+    model::{HealthCheck, Probe},
+};
 
 /// A status line that is longer is none.
-const STATUS_LINE_MAX: u64 = 1024;
+const STATUS_LINE_MAX: usize = 1024;
+/// A load report further on is not looked for: its headers are short, and most servers write all of
+/// them at once.
+const HEADERS_MAX: usize = 8192;
+/// Headers that are not there so long after the status line are not waited for.
+const HEADERS_PATIENCE: Duration = Duration::from_millis(50);
 
-/// Connects, and asks if the check says so. An error is a reason for people.
-pub async fn probe(endpoint: SocketAddr, check: &HealthCheck) -> Result<(), String> {
+/// What came of a look.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Probed {
+    /// An error is a reason for people.
+    pub result: Result<(), String>,
+    /// What an HTTP server says of its load on the way, right or wrong.
+    pub load: Option<Result<OrcaReport, OrcaError>>,
+}
+
+/// Connects, and asks if the check says so.
+pub async fn probe(endpoint: SocketAddr, check: &HealthCheck) -> Probed {
     let target = SocketAddr::new(endpoint.ip(), check.port.unwrap_or(endpoint.port()));
     let attempt = async {
         let stream = TcpStream::connect(target).await.map_err(|error| reason(&error))?;
         match &check.probe {
-            Probe::Tcp => Ok(()),
-            Probe::Http { path } => get(stream, target, path).await,
+            Probe::Tcp => Ok(None),
+            Probe::Http { path } => get(stream, target, path).await.map(Some),
         }
     };
-    timeout(check.timeout, attempt)
-        .await
-        .unwrap_or_else(|_| Err(format!("no answer within {}", seconds(check.timeout))))
+    let late = || Err(format!("no answer within {}", seconds(check.timeout)));
+    match timeout(check.timeout, attempt).await.unwrap_or_else(|_| late()) {
+        Ok(None) => Probed { result: Ok(()), load: None },
+        // The verdict is known; what follows may be late or never come.
+        Ok(Some(answer)) => {
+            let result = match status(answer.line()) {
+                Some(200..=399) => Ok(()),
+                Some(other) => Err(format!("status {other}")),
+                None => Err("not HTTP".to_owned()),
+            };
+            Probed { result, load: answer.load().await }
+        }
+        Err(why) => Probed { result: Err(why), load: None },
+    }
 }
 
-async fn get(mut stream: TcpStream, target: SocketAddr, path: &str) -> Result<(), String> {
+async fn get(mut stream: TcpStream, target: SocketAddr, path: &str) -> Result<Answer, String> {
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: {target}\r\nUser-Agent: weir\r\nAccept: */*\r\n\
          Connection: close\r\n\r\n"
     );
     stream.write_all(request.as_bytes()).await.map_err(|error| reason(&error))?;
-    match status(&read_line(stream).await?) {
-        Some(200..=399) => Ok(()),
-        Some(other) => Err(format!("status {other}")),
-        None => Err("not HTTP".to_owned()),
+    let mut answer = Answer { stream, read: Vec::new() };
+    while !answer.read.contains(&b'\n') && answer.read.len() < STATUS_LINE_MAX {
+        if answer.more().await.map_err(|error| reason(&error))? == 0 {
+            let nothing = answer.read.is_empty();
+            return Err(if nothing { "closed without answer" } else { "not HTTP" }.into());
+        }
+    }
+    // A line that has no end so far is none.
+    let start = &answer.read[..answer.read.len().min(STATUS_LINE_MAX)];
+    if start.contains(&b'\n') { Ok(answer) } else { Err("not HTTP".to_owned()) }
+}
+
+/// What has been read of an answer.
+struct Answer {
+    stream: TcpStream,
+    read: Vec<u8>,
+}
+
+impl Answer {
+    async fn more(&mut self) -> io::Result<usize> {
+        let room = HEADERS_MAX.saturating_sub(self.read.len());
+        (&mut self.stream).take(room as u64).read_buf(&mut self.read).await
+    }
+
+    /// The first line, without its end.
+    fn line(&self) -> &[u8] {
+        self.read.split(|&byte| byte == b'\n').next().unwrap_or_default()
+    }
+
+    /// The load report in its headers.
+    async fn load(mut self) -> Option<Result<OrcaReport, OrcaError>> {
+        let rest =
+            async { while !ends(&self.read) && self.more().await.is_ok_and(|read| read > 0) {} };
+        // What is there by then is looked at.
+        drop(timeout(HEADERS_PATIENCE, rest).await);
+        report::in_headers(&self.read)
     }
 }
 
-/// The first line, without its end; what there is if it has none.
-async fn read_line(stream: TcpStream) -> Result<Vec<u8>, String> {
-    let mut stream = stream.take(STATUS_LINE_MAX);
-    let mut line = Vec::new();
-    while !line.contains(&b'\n') {
-        let read = stream.read_buf(&mut line).await.map_err(|error| reason(&error))?;
-        if read == 0 {
-            return Err(if line.is_empty() { "closed without answer" } else { "not HTTP" }.into());
-        }
-    }
-    line.truncate(line.iter().position(|&byte| byte == b'\n').unwrap_or(line.len()));
-    Ok(line)
+/// Whether the headers are all there.
+fn ends(read: &[u8]) -> bool {
+    read.windows(4).any(|end| end == b"\r\n\r\n") || read.windows(2).any(|end| end == b"\n\n")
 }
 
 /// The code of `HTTP/1.x CODE reason`.
@@ -119,7 +170,7 @@ mod tests {
             stream.write_all(&answer).await.ok();
             String::from_utf8(request).unwrap()
         });
-        let result = probe(address, check).await;
+        let result = probe(address, check).await.result;
         (result, server.await.unwrap())
     }
 
@@ -173,6 +224,51 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_load_report_may_be_among_the_headers() {
+        let ok = "HTTP/1.1 200 OK\r\n";
+        let load = "endpoint-load-metrics: cpu_utilization=0.25";
+        let far = "x: y\r\n".repeat(2000);
+        #[rustfmt::skip]
+        let table = [
+            (format!("{ok}{load}\r\n\r\n"),                            "Some(0.25)"),
+            (format!("{ok}Date: x\r\nEndpoint-Load-Metrics:TEXT eps=1, cpu_utilization=0.5\r\n\r\nbody"), "Some(0.5)"),
+            (format!("{ok}{load}\nendpoint-load-metrics-json: {{\"cpu_utilization\":1}}\n\n"), "Some(1.0)"),
+            // Refused, for a reason.
+            (format!("HTTP/1.1 503 No\r\n{load}\r\n\r\n"),             "Some(0.25)"),
+            // The end of the headers never comes, that of the line did.
+            (format!("{ok}{load}\r\nx: "),                             "Some(0.25)"),
+            (format!("{ok}{load}"),                                    "none"),
+            (format!("{ok}\r\n{load}\r\n\r\n"),                       "none"),
+            (format!("{load}\r\n{ok}\r\n"),                           "none"),
+            (format!("{ok}x-{load}\r\n\r\n"),                          "none"),
+            (format!("{ok}{far}{load}\r\n\r\n"),                       "none"),
+            (format!("{ok}endpoint-load-metrics: NaN\r\n\r\n"),        "the load report is not understood: \"NaN\""),
+            (format!("{ok}endpoint-load-metrics: cpu_utilization=-1\r\n\r\n"),
+             "cpu_utilization is -1 in the load report, and not a number from 0 upwards"),
+        ];
+        for (answer, expected) in table {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let written = answer.clone();
+            let server = tokio::spawn(async move {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                stream.write_all(written.as_bytes()).await.ok();
+                // It does not close: what is missing is not waited for.
+                tokio::time::sleep(LONG).await;
+            });
+            let probed = probe(address, &http(LONG)).await;
+            let load = match probed.load {
+                None => "none".to_owned(),
+                Some(Ok(load)) => format!("{:?}", load.utilisation()),
+                Some(Err(error)) => error.to_string(),
+            };
+            assert_eq!(load, expected, "{answer:.100}");
+            assert_eq!(probed.result.is_ok(), answer.starts_with(ok), "{answer:.100}");
+            server.abort();
+        }
+    }
+
+    #[tokio::test]
     async fn the_request_is_one_that_servers_understand() {
         let (_, request) = answered(b"HTTP/1.1 200 OK\r\n", &http(LONG)).await;
         assert!(
@@ -195,7 +291,7 @@ mod tests {
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = socket.local_addr().unwrap();
         for check in [check(Probe::Tcp, LONG), http(LONG)] {
-            assert_eq!(probe(address, &check).await, Err("refused".to_owned()));
+            assert_eq!(probe(address, &check).await.result, Err("refused".to_owned()));
         }
     }
 
@@ -203,7 +299,7 @@ mod tests {
     async fn a_silent_server_is_given_up() {
         // The kernel completes the handshake, nobody accepts.
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let result = probe(listener.local_addr().unwrap(), &http(SHORT)).await;
+        let result = probe(listener.local_addr().unwrap(), &http(SHORT)).await.result;
         assert_eq!(result, Err("no answer within 0.1s".to_owned()));
     }
 
@@ -217,7 +313,7 @@ mod tests {
                 tokio::time::sleep(Duration::from_millis(30)).await;
             }
         });
-        let result = probe(address, &http(SHORT)).await;
+        let result = probe(address, &http(SHORT)).await.result;
         assert_eq!(result, Err("no answer within 0.1s".to_owned()));
         server.abort();
     }
@@ -227,7 +323,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = Some(listener.local_addr().unwrap().port());
         let check = HealthCheck { port, ..check(Probe::Tcp, LONG) };
-        assert_eq!(probe("127.0.0.1:1".parse().unwrap(), &check).await, Ok(()));
+        assert_eq!(probe("127.0.0.1:1".parse().unwrap(), &check).await.result, Ok(()));
     }
 
     #[test]

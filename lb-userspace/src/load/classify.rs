@@ -61,6 +61,8 @@ pub(crate) struct Pressure {
     /// Turns in flight, relative to what the bottleneck explains. `None` if there is nothing that
     /// could explain any.
     pub(crate) explained: Option<f64>,
+    /// How busy it would count as if it reported nothing of itself.
+    pub(crate) seen: f64,
     /// What counts: 0 idle, 1 saturated.
     pub(crate) utilisation: f64,
     /// Parts of the resources in the whole of the utilisations, in the order of [`Resource::ALL`].
@@ -103,12 +105,16 @@ pub(crate) fn judge(
     // rises must not seem to have become less busy.
     let allowance = if bottleneck.is_some() { EXPLAINED } else { 1.0 };
     let pressure = utilisation_of(in_flight / allowance, servers);
-    let utilisation = used.max(pressure).max(reported.unwrap_or(0.0)).clamp(0.0, 1.0);
+    let seen = used.max(pressure).clamp(0.0, 1.0);
+    // A report can only add to what is seen: who belittles its load gains nothing, and who
+    // exaggerates it gets less, within the limits of all capacities.
+    let utilisation = seen.max(reported.unwrap_or(0.0).clamp(0.0, 1.0));
     let whole: f64 = known.iter().sum();
     Pressure {
         bottleneck,
         clear: used >= BOUND_MIN && used - second >= LEAD_MIN,
         explained,
+        seen,
         utilisation,
         parts: known.map(|used| if whole > 0.0 { used / whole } else { 0.0 }),
     }

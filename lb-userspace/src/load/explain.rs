@@ -13,6 +13,10 @@ pub struct Explanation {
     pub class: Class,
     /// The busiest of its known resources, and how busy it is.
     pub bottleneck: Option<(Resource, f64)>,
+    /// How busy it says it is itself.
+    pub reported: Option<f64>,
+    /// How busy it would count as without that.
+    pub seen: f64,
     /// How busy it counts as, 0 to 1.
     pub utilisation: f64,
     /// Turns in flight relative to those that the bottleneck explains ("r"): about 1 when it
@@ -139,6 +143,9 @@ impl fmt::Display for Guard {
     }
 }
 
+/// A report so far above all that is seen deserves a look.
+const DOUBTFUL: f64 = 0.5;
+
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.bottleneck, self.explained, self.class) {
@@ -154,7 +161,13 @@ impl fmt::Display for Explanation {
                 write!(f, "{} at {:.0} %", resource.name(), 100.0 * used)?;
             }
             (None, _, _) => {
-                write!(f, "{:.0} % busy by its turns in flight", 100.0 * self.utilisation)?;
+                write!(f, "{:.0} % busy by its turns in flight", 100.0 * self.seen)?;
+            }
+        }
+        if let Some(reported) = self.reported {
+            write!(f, ", {:.0} % by its own report", 100.0 * reported)?;
+            if reported - self.seen > DOUBTFUL {
+                f.write_str(", far more than anything else shows")?;
             }
         }
         if self.error_share >= 0.005 {
@@ -182,6 +195,8 @@ mod tests {
         let base = Explanation {
             class: Class::Bound(Resource::Cpu),
             bottleneck: Some((Resource::Cpu, 0.823)),
+            reported: None,
+            seen: 0.823,
             utilisation: 0.823,
             explained: Some(1.1),
             parts: [1.0, 0.0, 0.0, 0.0],

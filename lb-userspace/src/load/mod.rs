@@ -12,6 +12,7 @@
 
 pub mod host;
 pub mod measure;
+pub mod report;
 pub mod sample;
 mod smooth;
 

@@ -306,6 +306,8 @@ impl Track {
         Explanation {
             class: self.class,
             bottleneck: self.pressure.bottleneck,
+            reported: self.averages.reported(),
+            seen: self.pressure.seen,
             utilisation: self.pressure.utilisation,
             explained: self.pressure.explained,
             parts: self.pressure.parts,

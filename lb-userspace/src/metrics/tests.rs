@@ -56,6 +56,7 @@ fn input() -> MetricsInput {
     let load = LoadReport {
         class: "cpu".to_owned(),
         utilisation: 0.825,
+        reported: None,
         explained: None,
         turns_per_s: 39.0,
         in_flight: 4.0,

@@ -5,7 +5,7 @@ use std::{fmt, path::Path, sync::Arc, time::Duration};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::{HealthCheck, Listen, endpoint::Endpoint};
+use super::{HealthCheck, Listen, SelfReport, endpoint::Endpoint};
 
 /// Name of a service: 1 to 63 of `a-z 0-9 - _ .`, beginning with a letter or digit.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -163,6 +163,8 @@ pub struct Service {
     pub backends: Vec<BackendSpec>,
     /// Active health check.
     pub health: Option<HealthCheck>,
+    /// Where its backends tell their load.
+    pub report: Option<SelfReport>,
     /// How long a client address keeps its backend.
     pub affinity: Option<Duration>,
     /// Who may connect; empty: everybody.

@@ -44,6 +44,7 @@ fn world(attach: Attach, topology: Topology) -> World {
                 })
                 .collect(),
             health: None,
+            report: None,
             affinity: None,
             sources: Vec::new(),
         };

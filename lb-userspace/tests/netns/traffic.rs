@@ -96,6 +96,7 @@ fn udp_service(
         policy: Policy::Maglev,
         backends: vec![BackendSpec { endpoint, weight: Weight::DEFAULT, cgroup: None }],
         health: None,
+        report: None,
         affinity: None,
         sources: Vec::new(),
     });

@@ -152,6 +152,7 @@ fn config(lab: &Lab, attach: Attach, policy: Policy) -> Config {
         policy,
         backends: backends.collect(),
         health: None,
+        report: None,
         affinity: None,
         sources: Vec::new(),
     };

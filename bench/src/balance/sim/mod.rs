@@ -10,7 +10,7 @@
 
 mod outcome;
 mod policy;
-mod random;
+pub(crate) mod random;
 mod scenario;
 mod server;
 mod signals;

@@ -7,8 +7,8 @@ use super::{
     EXAMPLE, mistakes, parse,
 };
 use crate::model::{
-    Attach, Config, Docker, Hairpin, Interfaces, Limits, Policy, Probe, ServiceName, Timeouts,
-    Unserved,
+    Attach, Config, Docker, Hairpin, Interfaces, Limits, Policy, Probe, ReportBy, SelfReport,
+    ServiceName, Timeouts, Unserved,
 };
 
 fn config(text: &str) -> Config {
@@ -122,6 +122,24 @@ fn containers_are_chosen_by_a_label() {
     assert!(
         !one.matches(&labels("2")) && !any.matches(&[("apps".to_owned(), "1".to_owned())].into())
     );
+}
+
+#[test]
+fn backends_may_be_asked_for_their_load() {
+    let http = |path: &str| ReportBy::Http { path: path.to_owned() };
+    for (written, by, port, interval_ms) in [
+        ("agent: 9000", ReportBy::Agent, Some(9000), 1000),
+        ("agent: 1, interval: 100ms", ReportBy::Agent, Some(1), 100),
+        ("http: /load", http("/load"), None, 1000),
+        ("http: '/load?a=1', port: 81, interval: 3s", http("/load?a=1"), Some(81), 3000),
+    ] {
+        let text = format!(
+            "services: [{{ name: a, listen: [198.18.0.1:80], report: {{ {written} }} }}]\n"
+        );
+        let interval = Duration::from_millis(interval_ms);
+        let expected = Some(SelfReport { by, port, interval });
+        assert_eq!(config(&text).services[0].report, expected, "{written}");
+    }
 }
 
 #[test]

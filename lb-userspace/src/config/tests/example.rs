@@ -41,6 +41,7 @@ fn web() -> Service {
             port: None,
             all_down: AllDown::Try,
         }),
+        report: None,
         affinity: Some(Duration::from_hours(3)),
         sources: vec!["198.18.0.0/15".parse().unwrap(), "fd00::/8".parse().unwrap()],
     }
@@ -64,6 +65,7 @@ fn game() -> Service {
             port: Some(27015),
             all_down: AllDown::Try,
         }),
+        report: None,
         affinity: None,
         sources: Vec::new(),
     }

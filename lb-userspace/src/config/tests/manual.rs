@@ -10,7 +10,7 @@ use super::{
         labels, publish,
         raw::{
             RawAdmin, RawAffinity, RawBackend, RawConfig, RawDocker, RawHairpin, RawHealth,
-            RawLimits, RawSelector, RawService, RawSources, RawTimeouts,
+            RawLimits, RawReport, RawSelector, RawService, RawSources, RawTimeouts,
         },
     },
     mistakes,
@@ -78,6 +78,7 @@ fn every_field_is_in_the_manual() {
         ("`services[].policy`", Policy::ALL.map(Policy::name).to_vec()),
         ("`services[].backends[]`", fields::<RawBackend>()),
         ("`services[].health`", fields::<RawHealth>()),
+        ("`services[].report`", fields::<RawReport>()),
         ("`services[].affinity`", fields::<RawAffinity>()),
         ("`services[].sources`", fields::<RawSources>()),
         ("`services[].docker`", fields::<RawSelector>()),

@@ -65,7 +65,7 @@ fn probe(raw: &RawHealth, place: Place, report: &mut Report) -> Option<Probe> {
 }
 
 /// Why the backends' own ports cannot be probed.
-fn why_a_port(listens: &Listens, backends: &Backends) -> Option<&'static str> {
+pub(super) fn why_a_port(listens: &Listens, backends: &Backends) -> Option<&'static str> {
     if listens.protocol() == Some(Protocol::Udp) {
         return Some("a UDP port cannot be probed");
     }

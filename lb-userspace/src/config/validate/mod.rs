@@ -8,6 +8,7 @@ mod docker;
 pub(super) mod health;
 mod host;
 pub(super) mod listens;
+pub(super) mod report;
 mod service;
 mod totals;
 

@@ -14,8 +14,9 @@ use super::{
     backends::{self, Backends},
     docker, health,
     listens::{self, Listens},
+    report,
 };
-use crate::model::{HealthCheck, Policy, Selector, Service, ServiceName};
+use crate::model::{HealthCheck, Policy, Selector, SelfReport, Service, ServiceName};
 
 /// A service whose own values were looked at, with their places.
 pub(super) struct Checked {
@@ -25,6 +26,7 @@ pub(super) struct Checked {
     pub(super) backends: Backends,
     policy: Policy,
     health: Option<HealthCheck>,
+    report: Option<SelfReport>,
     affinity: Option<Duration>,
     pub(super) sources: Vec<At<IpNet>>,
     pub(super) selector: Option<At<Selector>>,
@@ -38,6 +40,7 @@ impl Checked {
             policy: self.policy,
             backends: self.backends.list.into_iter().map(|at| at.value).collect(),
             health: self.health,
+            report: self.report,
             affinity: self.affinity,
             sources: self.sources.iter().map(|at| at.value).collect(),
         })
@@ -60,12 +63,25 @@ fn service(
     let alone = raw.docker.is_absent();
     let backends = backends::backends(&raw.backends, &listens, alone, report);
     let health = raw.health.given().and_then(|at| health::health(at, &listens, &backends, report));
+    let asked = raw.report.given();
+    let self_report = asked.and_then(|at| report::self_report(at, &listens, &backends, report));
     let affinity = affinity(&raw.affinity, report);
     let sources = sources(&raw.sources, report);
     let selector = docker::selector(&raw.docker, report);
     let policy = policy.unwrap_or(Policy::Adaptive);
     let place = *place;
-    Checked { place, name, listens, backends, policy, health, affinity, sources, selector }
+    Checked {
+        place,
+        name,
+        listens,
+        backends,
+        policy,
+        health,
+        report: self_report,
+        affinity,
+        sources,
+        selector,
+    }
 }
 
 fn name(

@@ -286,3 +286,69 @@ fn a_backend_that_joins_idle_ones_is_as_good_as_they_are() {
         assert!(near(new / old, expected, 0.01), "beside one that serves {rate}/s: {old} {new}");
     }
 }
+
+/// The same with a word of its own about its load, said so long ago.
+fn reporting(mut sample: Sample, value: f64, age_s: u64) -> Sample {
+    sample.host.reported = Some(Reading { value, age: Duration::from_secs(age_s) });
+    sample
+}
+
+#[test]
+fn a_report_counts_while_it_is_young_and_a_number() {
+    let (plain, other) = (serving(30.0, 0.3), serving(30.0, 0.3));
+    #[rustfmt::skip]
+    let table = [
+        // reported, age, capacity
+        (0.6,                0, 50.0),
+        (1.0,                0, 30.0),
+        (7.5,                0, 30.0),
+        (f64::INFINITY,      0, 30.0),
+        (0.6,                2, 50.0),
+        // Who belittles its load gains nothing.
+        (0.0,                0, 100.0),
+        (0.1,                0, 100.0),
+        // Nonsense and news of yesterday.
+        (f64::NAN,           0, 100.0),
+        (-1.0,               0, 100.0),
+        (f64::NEG_INFINITY,  0, 100.0),
+        (0.6,               11, 100.0),
+        (0.6,                5, 100.0),
+    ];
+    for (reported, age_s, expected) in table {
+        let said = reporting(plain.clone(), reported, age_s);
+        let decision = Life::new().ticks(40, &[said, other.clone()]);
+        let capacity = capacities(&decision)[0];
+        assert!(near(capacity, expected, 0.06), "{reported} after {age_s} s: {capacity}");
+    }
+}
+
+#[test]
+fn reports_that_stall_are_forgotten() {
+    let (busy, other) = (serving(30.0, 0.3), serving(30.0, 0.3));
+    let mut life = Life::new();
+    let decision = life.ticks(40, &[reporting(busy.clone(), 0.9, 0), other.clone()]);
+    assert!(near(capacities(&decision)[0], 30.0 / 0.9, 0.06), "{:?}", capacities(&decision));
+    // Up to ten seconds it may be late.
+    let decision = life.ticks(5, &[reporting(busy.clone(), 0.9, 6), other.clone()]);
+    assert!(near(capacities(&decision)[0], 30.0 / 0.9, 0.06), "{:?}", capacities(&decision));
+    let decision = life.ticks(20, &[reporting(busy, 0.9, 11), other]);
+    assert!(near(capacities(&decision)[0], 100.0, 0.06), "{:?}", capacities(&decision));
+}
+
+/// Whoever always says that it is full gets less and less, and would end with nothing.
+#[test]
+fn who_cries_wolf_gets_a_sixteenth_of_the_others_and_is_named() {
+    let honest = serving(80.0, 0.8);
+    let mut life = Life::new();
+    let (mut capacity, mut decision) = (100.0, life.tick(&[honest.clone(), honest.clone()]));
+    for _ in 0..120 {
+        // It serves its part of the whole, at a hundredth of a second each.
+        let rate = 160.0 * capacity / (capacity + 200.0);
+        let liar = reporting(serving(rate, rate / 100.0), 1.0, 0);
+        decision = life.tick(&[liar, honest.clone(), honest.clone()]);
+        capacity = capacities(&decision)[0];
+    }
+    assert!(near(capacity, 100.0 / 16.0, 0.06), "{capacity}");
+    let text = decision.backends[&0].explanation.to_string();
+    assert!(text.contains("100 % by its own report, far more than anything else shows"), "{text}");
+}

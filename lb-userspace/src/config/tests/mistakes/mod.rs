@@ -5,6 +5,7 @@ mod docker;
 mod health;
 mod host;
 mod listens;
+mod report;
 mod services;
 mod shapes;
 
@@ -21,6 +22,7 @@ fn every_mistake_is_reported_where_it_is() {
         listens::ROWS,
         backends::ROWS,
         health::ROWS,
+        report::ROWS,
         docker::ROWS,
         host::ROWS,
     ];

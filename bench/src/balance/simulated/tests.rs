@@ -7,9 +7,9 @@ use lb_userspace::{
     table,
 };
 
-use super::{
-    experiments::settling_s,
-    sim::{Change, Kind, Outcome, Policy, SPEEDS, Scenario, ServerSpec, distance, simulate},
+use super::experiments::settling_s;
+use crate::balance::sim::{
+    Change, Kind, Outcome, Policy, SPEEDS, Scenario, ServerSpec, distance, simulate,
 };
 
 /// As long as a test may take, and long enough for a verdict.

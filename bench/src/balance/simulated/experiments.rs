@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use lb_userspace::load::{Class, sample::Resource};
 use serde::Serialize;
 
-use super::sim::{
-    Change, Outcome, Policy, SPEEDS, Scenario, ServerSpec, distance, parts, simulate,
+use crate::{
+    balance::sim::{
+        Change, Outcome, Policy, SPEEDS, Scenario, ServerSpec, Trace, distance, parts, simulate,
+    },
+    report::{Bar, Better, Row},
 };
-use crate::report::{Bar, Better, Row};
 
 /// What all policies are measured in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -333,7 +335,7 @@ pub(crate) fn settling_s(load: f64, step_at_s: Option<f64>, seed: u64) -> f64 {
     let since_s = step_at_s.unwrap_or(0.0);
     let after: Vec<_> = outcome.trace.iter().filter(|tick| tick.at_s > since_s).collect();
     let off = |ticks: &[&_]| {
-        let all = ticks.iter().map(|tick: &&super::sim::Trace| distance(&tick.parts, &right));
+        let all = ticks.iter().map(|tick: &&Trace| distance(&tick.parts, &right));
         all.sum::<f64>() / 5.0
     };
     let settled = after.windows(5).find(|ticks| off(ticks) <= SETTLED);
