@@ -7,10 +7,17 @@ use std::{fs, path::Path, process::Command};
 
 use serde_json::Value;
 
-/// What every report must have, whatever the machine has: rows by their number.
+/// What every report must have, whatever the machine has: rows by their number. `balance` takes
+/// minutes also in its reduced form, because servers and clients wait as they do in earnest.
 const ROWS: [(&str, &[&str]); 6] = [
-    ("program", &["A/A", "P1", "P2", "P3", "P4", "P5", "P6", "P7", "P10", "TC"]),
-    ("path", &["A/A", "E1", "E4", "E5", "E7", "E8"]),
+    (
+        "program",
+        &["A/A", "P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "P10", "TC", "memory"],
+    ),
+    (
+        "path",
+        &["A/A", "E1", "E2", "E3", "E4", "E5", "E6", "E7", "E8", "v6", "many", "open", "check"],
+    ),
     ("publish", &["E11", "E12"]),
     ("balance-sim", &["E1", "E2", "E3", "E4", "E5", "E6"]),
     ("forecast", &["E9"]),
@@ -31,7 +38,8 @@ fn report(out: &Path, name: &str) -> Value {
 fn everything_is_measured_and_reported() {
     let directory = tempfile::tempdir().unwrap();
     let out = directory.path();
-    assert!(bench(&["all", "--quick"], out));
+    let names = ROWS.map(|(name, _)| name).join(",");
+    assert!(bench(&["all", "--quick", "--only", &names], out));
     for (name, ids) in ROWS {
         let report = report(out, name);
         let rows = report["rows"].as_array().unwrap();

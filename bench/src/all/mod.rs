@@ -22,6 +22,7 @@ use crate::{
 #[command(after_help = "Examples:
   weir-bench all                                      everything, into bench/reports/DATE-COMMIT
   weir-bench all --quick --out /tmp/reports           is everything still in one piece?
+  weir-bench all --only program,path                  two of them
   weir-bench all --compare bench/reports/DATE-COMMIT  fails if a ratio is significantly worse than then
 
 Without root the simulations run, and what was left out is said.")]
@@ -35,6 +36,9 @@ pub(crate) struct Options {
     /// Decides the order, the loads and the clusters
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Only these
+    #[arg(long, value_delimiter = ',', value_name = "LIST", value_parser = NAMES)]
+    only: Vec<String>,
     /// Compare each report with that of the same name in the directory of an earlier run
     #[arg(long, value_name = "DIR")]
     compare: Option<PathBuf>,
@@ -52,10 +56,15 @@ struct Bench {
     seconds: [u64; 2],
 }
 
-const BENCHES: [Bench; 6] = [
-    Bench { name: "program", words: &["program"], needs_root: true, seconds: [150, 25] },
-    Bench { name: "path", words: &["path"], needs_root: true, seconds: [900, 75] },
+/// As in [`BENCHES`].
+const NAMES: [&str; 7] =
+    ["program", "path", "publish", "balance", "balance-sim", "forecast", "place"];
+
+const BENCHES: [Bench; 7] = [
+    Bench { name: "program", words: &["program"], needs_root: true, seconds: [400, 40] },
+    Bench { name: "path", words: &["path"], needs_root: true, seconds: [1_200, 90] },
     Bench { name: "publish", words: &["publish"], needs_root: true, seconds: [600, 25] },
+    Bench { name: "balance", words: &["balance"], needs_root: true, seconds: [4_500, 240] },
     Bench {
         name: "balance-sim",
         words: &["balance", "--sim"],
@@ -78,11 +87,14 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     fs::create_dir_all(&out).with_context(|| out.display().to_string())?;
     let is_root = nix::unistd::geteuid().is_root();
     let wanted = |bench: &&Bench| is_root || !bench.needs_root;
+    let is_named = |bench: &&Bench| {
+        options.only.is_empty() || options.only.iter().any(|name| name == bench.name)
+    };
     let took = |bench: &Bench| bench.seconds[usize::from(options.quick)];
-    let mut left: u64 = BENCHES.iter().filter(wanted).map(took).sum();
+    let mut left: u64 = BENCHES.iter().filter(is_named).filter(wanted).map(took).sum();
     let mut parts = Vec::new();
     let mut failed = Vec::new();
-    for bench in &BENCHES {
+    for bench in BENCHES.iter().filter(is_named) {
         let outcome = if wanted(&bench) {
             eprintln!("all: {}; everything else: {} more", bench.name, time(left));
             left -= took(bench);
@@ -148,4 +160,14 @@ fn default_directory() -> PathBuf {
     let day = date.split('T').next().unwrap_or_default();
     let reports = Path::new(env!("CARGO_MANIFEST_DIR")).join("reports");
     reports.join(format!("{day}-{}", commit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_bench_can_be_named() {
+        assert_eq!(BENCHES.each_ref().map(|bench| bench.name), NAMES);
+    }
 }

@@ -237,11 +237,11 @@ fn rows(cell: &Cell) -> Vec<Row> {
         let text = |what| format!("{load}, {start} s: {what}, grey / {name}");
         let shares = shares(cell, subject, |point| point.violation_percent);
         let row = Row::new("E9", text("violations"), &shares, violations.or(Some(Bar::LOWER)));
-        rows.extend(row.map(Row::as_ratio));
+        rows.extend(row.map(Row::into_ratio));
         if crowds && usual {
             let shares = self::shares(cell, subject, |point| point.lost_percent);
             let row = Row::new("E9", text("lost"), &shares, lost.or(Some(Bar::LOWER)));
-            rows.extend(row.map(Row::as_ratio));
+            rows.extend(row.map(Row::into_ratio));
         }
     }
     rows

@@ -14,6 +14,8 @@ pub(super) enum Kind {
     Again,
     /// The same over IPv6.
     Weir6,
+    /// The real program at XDP, for datagrams from a driver only.
+    Xdp,
     /// DNAT by nftables, backends in turn.
     Nft,
     /// The same over IPv6.
@@ -22,7 +24,7 @@ pub(super) enum Kind {
     Iptables,
     /// The kernel's own balancer.
     Ipvs,
-    /// A process that carries every byte: HAProxy.
+    /// A process that carries every byte: `HAProxy`.
     Haproxy,
     /// The same with nginx (stream).
     Nginx,
@@ -51,6 +53,7 @@ impl Kind {
             Self::Weir,
             Self::Again,
             Self::Weir6,
+            Self::Xdp,
             Self::Nft,
             Self::Nft6,
             Self::Iptables,
@@ -82,6 +85,7 @@ impl Kind {
             Self::Weir
             | Self::Again
             | Self::Weir6
+            | Self::Xdp
             | Self::Nft
             | Self::Nft6
             | Self::Routing
@@ -95,6 +99,7 @@ impl Kind {
             Self::Weir => "weir".to_owned(),
             Self::Again => "weir again".to_owned(),
             Self::Weir6 => "weir v6".to_owned(),
+            Self::Xdp => "weir at xdp".to_owned(),
             Self::Nft => "nft".to_owned(),
             Self::Nft6 => "nft v6".to_owned(),
             Self::Iptables => "iptables".to_owned(),
@@ -171,16 +176,16 @@ impl Task {
     pub(super) const fn has(self, kind: Kind) -> bool {
         use Kind::{
             Again, Docker, Haproxy, Host, Iptables, IptablesOf, Ipvs, Nft, Nft6, NftOf, Nginx, One,
-            Proxy, Routing, Weir, Weir6, WeirOf,
+            Proxy, Routing, Weir, Weir6, WeirOf, Xdp,
         };
         let many = matches!(kind, WeirOf(_) | NftOf(_) | IptablesOf(_));
         match self {
-            Self::Datagrams => matches!(kind, Weir | Again | Nft | Iptables | Routing),
-            Self::NewDatagrams => matches!(kind, Weir | Nft | Iptables),
-            Self::KeepAlive | Self::OneEach => !matches!(kind, Routing),
+            Self::Datagrams => matches!(kind, Weir | Again | Xdp | Nft | Iptables | Routing),
+            Self::NewDatagrams => matches!(kind, Weir | Xdp | Nft | Iptables),
+            Self::KeepAlive | Self::OneEach => !matches!(kind, Routing | Xdp),
             Self::Large => matches!(kind, Weir | Nft | Iptables | Ipvs | Haproxy | Nginx),
             Self::Bulk => matches!(kind, Weir | Nft | Iptables | Routing | Haproxy | Nginx),
-            Self::Latency => !many && !matches!(kind, Again | Proxy | Host),
+            Self::Latency => !many && !matches!(kind, Again | Xdp | Proxy | Host),
             Self::OpenLoop => {
                 matches!(kind, Weir | Again | Weir6 | Nft | Nft6 | Iptables | Ipvs)
                     || matches!(kind, Haproxy | Nginx | One | Docker)

@@ -44,7 +44,7 @@ pub(super) fn nft_map(services: &[Balanced]) -> String {
     let mut elements = String::new();
     for (number, service) in services.iter().filter(|service| !service.udp).enumerate() {
         let (vip, port, target) = (service.listen.ip(), service.listen.port(), nft_target(service));
-        let _unseen = writeln!(chains, "chain s{number} {{ meta l4proto tcp {}\n}}", target);
+        let _unseen = writeln!(chains, "chain s{number} {{ meta l4proto tcp {target}\n}}");
         let _unseen = write!(elements, "{vip} . {port} : goto s{number}, ");
     }
     format!(
@@ -57,8 +57,10 @@ pub(super) fn nft_map(services: &[Balanced]) -> String {
 /// Backends by a counter; all have one port.
 fn nft_target(service: &Balanced) -> String {
     let port = service.backends.first().map_or(0, SocketAddr::port);
-    let turns = service.backends.iter().enumerate();
-    let map: String = turns.map(|(turn, backend)| format!("{turn} : {}, ", backend.ip())).collect();
+    let mut map = String::new();
+    for (turn, backend) in service.backends.iter().enumerate() {
+        let _unseen = write!(map, "{turn} : {}, ", backend.ip());
+    }
     format!("dnat to numgen inc mod {} map {{ {map}}}:{port}", service.backends.len())
 }
 
@@ -99,7 +101,7 @@ pub(super) fn ipvs(services: &[Balanced]) -> String {
     rules
 }
 
-/// HAProxy that carries TCP. Connections of the load are 64; `maxconn` wants twice as many files.
+/// `HAProxy` that carries TCP. Connections of the load are 64; `maxconn` wants twice as many files.
 pub(super) fn haproxy(services: &[Balanced]) -> String {
     let mut config = String::from(
         "global\n  maxconn 4000\ndefaults\n  mode tcp\n  timeout connect 5s\n  timeout client 60s\n  \
@@ -129,8 +131,10 @@ pub(super) fn nginx(services: &[Balanced], module: Stream, home: &Path, workers:
     );
     for service in services.iter().filter(|service| !service.udp) {
         let port = service.listen.port();
-        let servers: String =
-            service.backends.iter().map(|backend| format!("server {backend}; ")).collect();
+        let mut servers = String::new();
+        for backend in &service.backends {
+            let _unseen = write!(servers, "server {backend}; ");
+        }
         let _unseen = writeln!(
             config,
             "upstream s{port} {{ {servers}}}\nserver {{ listen {} backlog=8192; proxy_pass s{port}; }}",

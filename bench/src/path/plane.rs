@@ -14,6 +14,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow, ensure};
+use aya::programs::ProgramFd;
 use lb_common::abi::backend::way;
 use lb_userspace::{
     config,
@@ -32,7 +33,7 @@ use super::{
 use crate::{
     engine::Engine,
     report::Peer,
-    weir::{Offer, Server, Sizes, Weir},
+    weir::{Hook, Offer, Server, Sizes, Weir},
 };
 
 pub(crate) const HTTP: Service = Service { port: 80, backend_port: 8080, udp: false };
@@ -76,7 +77,8 @@ impl Plane {
             ipv6: kind.is_v6(),
             forwarding: true,
             checksum_offload: true,
-            gro: false,
+            // XDP hands frames only to a link that polls.
+            gro: kind == Kind::Xdp,
         };
         let lab = Lab::new("weirbench", plan)?;
         let servers = Servers::start(&lab, meter)?;
@@ -87,7 +89,7 @@ impl Plane {
             plane.ip(true, &format!("route add fd00:18:2::/64 dev {UPLINK}"))?;
         }
         match kind {
-            Kind::Weir | Kind::Again | Kind::Weir6 | Kind::One | Kind::WeirOf(_) => {
+            Kind::Weir | Kind::Again | Kind::Weir6 | Kind::Xdp | Kind::One | Kind::WeirOf(_) => {
                 plane.attach(object)?;
             }
             Kind::Nft | Kind::Nft6 => plane.write_rules("nft", &["-f", "-"], peers::nft)?,
@@ -119,7 +121,13 @@ impl Plane {
             Kind::Nginx => &["nginx", "-v"],
             Kind::Docker | Kind::Proxy => &["dockerd", "--version"],
             Kind::Routing => &["ip", "-V"],
-            Kind::Weir | Kind::Again | Kind::Weir6 | Kind::WeirOf(_) | Kind::One | Kind::Host => {
+            Kind::Weir
+            | Kind::Again
+            | Kind::Weir6
+            | Kind::Xdp
+            | Kind::WeirOf(_)
+            | Kind::One
+            | Kind::Host => {
                 return Peer::ours(self.kind.name(), self.config.clone());
             }
         };
@@ -130,6 +138,12 @@ impl Plane {
             config.push_str("\n[and so on]\n");
         }
         Peer::new(self.kind.name(), ask, config)
+    }
+
+    /// The program that frames of a driver go through before the stack gets them, if any.
+    pub(crate) fn xdp(&self) -> Result<Option<ProgramFd>> {
+        let weir = self.weir.as_ref().filter(|_| self.kind == Kind::Xdp);
+        weir.map(|weir| weir.fd(Hook::Xdp)).transpose()
     }
 
     /// Whether all servers still run.
@@ -228,6 +242,9 @@ impl Plane {
                 let (policy, servers) = (Policy::RoundRobin, &servers[..]);
                 weir.serve(&Offer { listen, protocol, policy, flags: 0, servers })?;
             }
+            if self.kind == Kind::Xdp {
+                return Ok(weir);
+            }
             for backend in lab.backends() {
                 weir.attach_tc(&backend.host_link)?;
             }
@@ -235,6 +252,11 @@ impl Plane {
             Ok(weir)
         });
         self.weir = Some(attached??);
+        if self.kind == Kind::Xdp {
+            self.config =
+                String::from("XDP, called by the generator in place of a driver; redirect\n");
+            return Ok(());
+        }
         self.config = format!(
             "TC on {UPLINK} and on the host's end of each backend's link; policy round-robin; \
              forward by redirect_peer; {} services besides\n",

@@ -29,6 +29,8 @@ const KEEP_ALIVE: Option<Bar> = Some(Bar::at_least(1.05, 1.20));
 const ONE_EACH: Option<Bar> = Some(Bar::at_least(1.08, 1.23));
 const UDP: Option<Bar> = Some(Bar::at_least(1.6, 1.9));
 const NEW_UDP: Option<Bar> = Some(Bar::at_least(1.5, 1.9));
+const XDP: Option<Bar> = Some(Bar::at_least(3.0, 3.9));
+const NEW_XDP: Option<Bar> = Some(Bar::at_least(1.8, 2.4));
 const CARRIED_CPU: Option<Bar> = Some(Bar::at_least(1.6, 2.0));
 const CARRIED_RATE: Option<Bar> = Some(Bar::at_least(1.25, 1.6));
 const BULK: Option<Bar> = Some(Bar::at_least(1.0, 1.15));
@@ -38,7 +40,7 @@ const DOCKER_EACH: Option<Bar> = Some(Bar::at_least(1.15, 1.30));
 const PROXY: Option<Bar> = Some(Bar::at_least(2.5, 3.0));
 const LATENCY: Option<Bar> = Some(Bar::at_most(1.00, 0.80));
 
-const QUOTIENTS: [Quotient; 31] = [
+const QUOTIENTS: [Quotient; 33] = [
     quotient("A/A", Metric::DatagramCpu, Kind::Again, Kind::Weir, None),
     quotient("A/A", Metric::KeepAliveCpu, Kind::Again, Kind::Weir, None),
     quotient("A/A", Metric::OneEachCpu, Kind::Again, Kind::Weir, None),
@@ -46,7 +48,9 @@ const QUOTIENTS: [Quotient; 31] = [
     quotient("E1", Metric::DatagramCpu, Kind::Nft, Kind::Weir, UDP),
     quotient("E1", Metric::DatagramCpu, Kind::Iptables, Kind::Weir, HIGHER),
     quotient("E1", Metric::DatagramCpu, Kind::Routing, Kind::Weir, HIGHER),
+    quotient("E2", Metric::DatagramCpu, Kind::Nft, Kind::Xdp, XDP),
     quotient("E3", Metric::NewDatagramCpu, Kind::Nft, Kind::Weir, NEW_UDP),
+    quotient("E3", Metric::NewDatagramCpu, Kind::Nft, Kind::Xdp, NEW_XDP),
     quotient("E3", Metric::NewDatagramCpu, Kind::Iptables, Kind::Weir, HIGHER),
     quotient("E4", Metric::KeepAliveCpu, Kind::Nft, Kind::Weir, KEEP_ALIVE),
     quotient("E4", Metric::KeepAliveRate, Kind::Weir, Kind::Nft, KEEP_ALIVE),

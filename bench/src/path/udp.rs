@@ -42,7 +42,8 @@ pub(crate) fn cpu_us(
         .map(|backend| Sink::new(&backend.netns))
         .collect::<Result<_>>()?;
     let target = *plane.targets(DATAGRAMS).first().context("no target")?;
-    let seconds = plane.lab.lb().in_netns(|| send(meter, floors, target, flows, count))??;
+    let seconds =
+        plane.lab.lb().in_netns(|| send(plane, meter, floors, target, flows, count))??;
     // A softirq thread may have held the last ones back.
     thread::sleep(Duration::from_millis(20));
     let arrived = sinks.iter().map(Sink::count).sum::<Result<u64>>()?;
@@ -55,14 +56,22 @@ pub(crate) fn cpu_us(
 const WARM_UP: u32 = 64;
 
 /// Seconds of CPU for `count` frames, in the balancer's namespace.
-fn send(meter: &Meter, floors: &Path, target: SocketAddr, flows: Flows, count: u32) -> Result<f64> {
+fn send(
+    plane: &Plane,
+    meter: &Meter,
+    floors: &Path,
+    target: SocketAddr,
+    flows: Flows,
+    count: u32,
+) -> Result<f64> {
     let uplink = if_nametoindex(UPLINK)?;
     let mut rig = Rig::load(floors, 1, uplink)?;
     let plan = |flows| addressed(Packet::udp(target).plan(flows), LB_MAC.0);
-    rig.inject(plan(FEW), WARM_UP, uplink)?;
+    let at_xdp = plane.xdp()?;
+    rig.inject(at_xdp.as_ref(), plan(FEW), WARM_UP, uplink)?;
     thread::sleep(Duration::from_millis(100));
     let (cpu, deferred) = (thread_seconds()?, meter.deferred()?);
-    rig.inject(plan(flows), count, uplink)?;
+    rig.inject(at_xdp.as_ref(), plan(flows), count, uplink)?;
     Ok(thread_seconds()? - cpu + meter.deferred()? - deferred)
 }
 

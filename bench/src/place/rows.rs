@@ -29,11 +29,11 @@ pub(super) fn rows(samples: &[Sample], speed: &[Speed]) -> Vec<Row> {
         let worst = ratios.iter().copied().fold(0.0, f64::max);
         rows.extend(
             Row::new("E10", format!("{kind}: objective / best"), &ratios, Some(limit(1.02)))
-                .map(Row::as_ratio),
+                .map(Row::into_ratio),
         );
         rows.extend(
             Row::new("E10", format!("{kind}: the same, worst seed"), &[worst], Some(limit(1.02)))
-                .map(Row::as_ratio),
+                .map(Row::into_ratio),
         );
         #[expect(clippy::cast_precision_loss, reason = "replicas are few")]
         let unplaced = series(Method::AntColony, |it| it.unplaced as f64);
@@ -47,7 +47,7 @@ pub(super) fn rows(samples: &[Sample], speed: &[Speed]) -> Vec<Row> {
     let bar = Some(Bar::HIGHER);
     let faster =
         faster.filter_map(|it| Row::new("E10", "time of one thread / of two", &it.ratios, bar));
-    rows.extend(faster.map(Row::as_ratio));
+    rows.extend(faster.map(Row::into_ratio));
     rows
 }
 

@@ -49,7 +49,11 @@ impl FromStr for Template {
         let digits: Vec<char> = text.chars().filter(|char| !" :\n".contains(*char)).collect();
         let most = 2 * FRAME_LEN;
         let are_digits = digits.iter().all(char::is_ascii_hexdigit);
-        if digits.is_empty() || !are_digits || digits.len() % 2 != 0 || digits.len() > most {
+        if digits.is_empty()
+            || !are_digits
+            || !digits.len().is_multiple_of(2)
+            || digits.len() > most
+        {
             return Err(format!("a frame is pairs of hexadecimal digits, {most} at most"));
         }
         let mut frame = [0; FRAME_LEN];

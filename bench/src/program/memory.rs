@@ -35,7 +35,7 @@ pub(super) fn rows(weir: &Weir) -> Result<Vec<Row>> {
             bytes += elements * element_bytes(weir, name)?;
         }
         rows.extend(
-            Row::new("memory", format!("{what}: bytes"), &[bytes], None).map(Row::as_exact),
+            Row::new("memory", format!("{what}: bytes"), &[bytes], None).map(Row::into_exact),
         );
     }
     Ok(rows)

@@ -125,14 +125,21 @@ impl Rig {
 }
 
 impl Rig {
-    /// Sends `count` frames into the network stack, as if they came in by `ifindex` of this
-    /// thread's network namespace.
-    pub(crate) fn inject(&mut self, plan: Plan, count: u32, ifindex: u32) -> Result<()> {
+    /// Sends `count` frames into an XDP program, or into the network stack if there is none, as if
+    /// they came in by `ifindex` of this thread's network namespace. What the program decides is
+    /// done.
+    pub(crate) fn inject(
+        &mut self,
+        target: Option<&ProgramFd>,
+        plan: Plan,
+        count: u32,
+        ifindex: u32,
+    ) -> Result<()> {
         /// Frames that the stack gets at a time, as from a driver.
         const BATCH: u32 = 64;
         self.plan.set(0, plan, 0)?;
         let pass = self.fd("pass")?;
-        self.xdp_target.set(0, &pass, 0)?;
+        self.xdp_target.set(0, target.unwrap_or(&pass), 0)?;
         let driver = self.ebpf.program("drive_xdp").context("no XDP driver")?;
         let driver: &Xdp = driver.try_into()?;
         let (input, context) = ([0; FRAME_LEN], xdp_md(ifindex));

@@ -31,6 +31,7 @@ const fn quotient(
 }
 
 const LOWER: Option<Bar> = Some(Bar::LOWER);
+const SIGNALS: Option<Bar> = Some(Bar::at_most(1.15, 1.05));
 
 const QUOTIENTS: [Quotient; 29] = [
     quotient("A/A", "dnat again", "dnat", None),
@@ -52,8 +53,8 @@ const QUOTIENTS: [Quotient; 29] = [
     quotient("P6", "xdp dropped, source denied", "hash", LOWER),
     quotient("P6", "xdp dropped, no backend", "hash", LOWER),
     quotient("P7", "xdp 100,000 flows", "dnat, 100,000 flows", Some(Bar::at_most(1.25, 1.10))),
-    quotient("P9", "xdp in turn v4, signals", "xdp in turn v4", Some(Bar::at_most(1.15, 1.05))),
-    quotient("P9", "xdp established v4, signals", "xdp established v4", LOWER),
+    quotient("P9", "xdp in turn v4, signals", "xdp in turn v4", SIGNALS),
+    quotient("P9", "xdp established v4, signals", "xdp established v4", SIGNALS),
     quotient("P9", "xdp new flow, adaptive", "xdp new flow, weighted-least-connections", LOWER),
     quotient("TC", "tc established v4", "xdp established v4", LOWER),
     quotient("TC", "tc reply v4", "tc established v4", LOWER),
@@ -90,7 +91,7 @@ fn sizes(name: &str, info: &ProgramInfo, has_bars: bool) -> Vec<Row> {
     let row = |what: &str, value: Option<u32>, bar: Bar| {
         let values: Vec<f64> = value.into_iter().map(f64::from).collect();
         let bar = has_bars.then_some(bar);
-        Row::new("P10", format!("{name}: {what}"), &values, bar).map(Row::as_exact)
+        Row::new("P10", format!("{name}: {what}"), &values, bar).map(Row::into_exact)
     };
     let code = Bar::at_most(12.0 * 1024.0, 8.0 * 1024.0);
     let verified = Bar::at_most(100_000.0, 60_000.0);
@@ -133,9 +134,11 @@ fn scale(series: &[Series], flows: &[u32], services: &[u32]) -> Vec<Row> {
     let [one, one_new] = services_names(services.first().copied().unwrap_or(1));
     for count in services.iter().skip(1) {
         let [known, new] = services_names(*count);
-        let bars = (*count == 1_000)
-            .then(|| [Bar::at_most(1.05, 1.00), Bar::at_most(1.20, 1.05)])
-            .unwrap_or([Bar::LOWER; 2]);
+        let bars = if *count == 1_000 {
+            [Bar::at_most(1.05, 1.00), Bar::at_most(1.20, 1.05)]
+        } else {
+            [Bar::LOWER; 2]
+        };
         rows.push(row("P8", &known, &one, Some(bars[0])));
         rows.push(row("P8", &new, &one_new, Some(bars[1])));
     }

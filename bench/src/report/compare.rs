@@ -237,11 +237,14 @@ mod tests {
         Row::quotient("P1", "it", values, &vec![1.0; values.len()], bar)
     }
 
+    /// Ratios then and now, which way is good, and what is said.
+    type Case<'a> = (&'a [f64], &'a [f64], Option<Bar>, Change);
+
     #[test]
     fn only_what_is_worse_than_chance_and_tolerance_has_regressed() {
         let (lower, higher) = (Some(Bar::LOWER), Some(Bar::HIGHER));
         let calm = [1.40, 1.41, 1.42];
-        let cases: [(&[f64], &[f64], Option<Bar>, Change); 11] = [
+        let cases: [Case<'_>; 11] = [
             (&calm, &[1.60, 1.61, 1.62], lower, Change::Regressed),
             (&calm, &[1.60, 1.61, 1.62], higher, Change::Better),
             (&calm, &[1.20, 1.21, 1.22], lower, Change::Better),
@@ -267,7 +270,7 @@ mod tests {
     fn figures_of_another_day_are_shown_and_sizes_are_judged() {
         let row = |value: f64| Row::new("P10", "bytes", &[value, value], Some(Bar::LOWER));
         for (exact, expected) in [(false, Change::Unjudged), (true, Change::Regressed)] {
-            let as_it_is = |row: Option<Row>| if exact { row.map(Row::as_exact) } else { row };
+            let as_it_is = |row: Option<Row>| if exact { row.map(Row::into_exact) } else { row };
             let old = saved(&report(vec![as_it_is(row(8_000.0))]));
             let now = as_it_is(row(9_000.0)).unwrap();
             assert_eq!(change(&now, &old.rows[0], 0.05), expected, "{exact}");

@@ -177,9 +177,9 @@ fn peers(page: &mut String, report: &Report) -> fmt::Result {
     }
     page.push_str("<h2>What was compared, and how it was set up</h2>\n");
     for peer in &report.peers {
-        write!(
+        writeln!(
             page,
-            "<details><summary><b>{}</b> <span class=\"faint\">{}</span></summary><pre>{}</pre></details>\n",
+            "<details><summary><b>{}</b> <span class=\"faint\">{}</span></summary><pre>{}</pre></details>",
             escape(&peer.name),
             escape(&peer.version),
             escape(peer.config.trim_end())

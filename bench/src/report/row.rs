@@ -152,12 +152,12 @@ impl Row {
     }
 
     /// The same line for figures that were divided already.
-    pub(crate) fn as_ratio(self) -> Self {
+    pub(crate) fn into_ratio(self) -> Self {
         Self { measure: Measure::Ratio, ..self }
     }
 
     /// The same line for what is equal on every machine. One value is then as sure as many.
-    pub(crate) fn as_exact(self) -> Self {
+    pub(crate) fn into_exact(self) -> Self {
         let Spread { median, .. } = self.value;
         let interval = self.interval.or(Some(Interval { low: median, high: median }));
         Self { measure: Measure::Exact, interval, ..self }

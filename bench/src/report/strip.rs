@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn a_picture_has_all_samples_and_both_bars() {
         let row = row(&[1.1, 1.2, 1.3], Some(Bar::at_most(1.5, 1.05)));
-        let svg = Axis::of(&[row.clone()]).picture(&row);
+        let svg = Axis::of(std::slice::from_ref(&row)).picture(&row);
         assert_eq!(svg.matches("<circle").count(), 3);
         for part in ["class=\"must\"", "class=\"aim\"", "<rect", "</svg>"] {
             assert!(svg.contains(part), "{part}");

@@ -42,6 +42,7 @@ fn series(text: &mut String, series: &[Series]) {
 
 fn rows(text: &mut String, rows: &[Row]) {
     let width = rows.iter().map(|row| row.what.chars().count()).max().unwrap_or(0);
+    let id_width = rows.iter().map(|row| row.id.len()).max().unwrap_or(0).max(4);
     for Row { id, what, value, interval, of_minima, bar, verdict, .. } in rows {
         let bar = bar.map_or_else(String::new, |bar| {
             let sign = bar.sign();
@@ -57,7 +58,9 @@ fn rows(text: &mut String, rows: &[Row]) {
         let (figures, word) = (figures(value), verdict.word());
         line(
             text,
-            format_args!("{id:4} {what:width$}  {figures:28}  {sure:18}  {best:12}  {bar}{word}"),
+            format_args!(
+                "{id:id_width$} {what:width$}  {figures:28}  {sure:18}  {best:12}  {bar}{word}"
+            ),
         );
     }
 }

@@ -50,7 +50,7 @@ pub(super) fn run(options: &Options) -> Result<()> {
     rows.sort_by_key(|row| row.id);
 
     // Simulated: the same on every machine.
-    report.rows = rows.into_iter().map(Row::as_exact).collect();
+    report.rows = rows.into_iter().map(Row::into_exact).collect();
     report.tables.push(report::Table {
         title: "99th percentile of latency in ms; E1 in requests/s".to_owned(),
         text: table(&measured).render(false),
