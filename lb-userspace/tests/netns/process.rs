@@ -216,6 +216,7 @@ fn the_daemon_keeps_no_capability_that_it_does_not_need() {
     }
     assert_eq!(of_status(&process, "CapEff"), effective);
     assert_eq!(of_status(&process, "NoNewPrivs"), 1);
+    assert_eq!(of_status(&process, "Seccomp"), 2, "system calls are filtered");
     let mode = fs::metadata(process.path("weir.sock")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 }
