@@ -24,6 +24,7 @@ mod netns {
     mod outages;
     mod policies;
     mod process;
+    mod restarts;
     mod site;
     mod sockets;
     mod starts;
