@@ -26,6 +26,7 @@ mod netns {
     mod process;
     mod restarts;
     mod site;
+    mod soak;
     mod sockets;
     mod starts;
     mod traffic;
