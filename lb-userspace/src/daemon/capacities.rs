@@ -2,7 +2,7 @@
 //! every service that balances by it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
@@ -104,7 +104,8 @@ impl Capacities {
         let now = now.saturating_duration_since(started);
         let traffic = self.measure(now, state, readings);
         let followed: Vec<&Service> = state.followed().collect();
-        self.services.retain(|name, _| followed.iter().any(|service| service.name == *name));
+        let names: BTreeSet<&ServiceName> = followed.iter().map(|service| &service.name).collect();
+        self.services.retain(|name, _| names.contains(name));
         let mut told = BTreeMap::new();
         for service in followed {
             let samples = samples(state, service, &traffic, &hosts);
