@@ -29,8 +29,10 @@ mod netns {
     mod policies;
     mod process;
     mod reports;
+    mod restarts;
     mod silence;
     mod site;
+    mod soak;
     mod sockets;
     mod starts;
     mod traffic;

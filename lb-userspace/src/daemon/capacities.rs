@@ -117,7 +117,8 @@ impl Capacities {
         let (at, now) = (now, now.saturating_duration_since(started));
         let traffic = self.measure(now, state, readings);
         let followed: Vec<&Service> = state.followed().collect();
-        self.services.retain(|name, _| followed.iter().any(|service| service.name == *name));
+        let names: BTreeSet<&ServiceName> = followed.iter().map(|service| &service.name).collect();
+        self.services.retain(|name, _| names.contains(name));
         let mut told = BTreeMap::new();
         for service in followed {
             let samples = samples((state, at), service, &traffic, &hosts);

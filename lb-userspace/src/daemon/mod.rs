@@ -309,6 +309,8 @@ impl Daemon {
         if self.ticks.is_multiple_of(SWEEP_TICKS) {
             let result = self.sweep();
             self.tell("sweep", result);
+            let result = self.dataplane.check_pins();
+            self.tell("pins", result.map_err(Into::into));
             self.try_ports_again().await;
         }
         self.ask_for_reports();

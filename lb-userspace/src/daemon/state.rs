@@ -22,7 +22,7 @@ use crate::{
     health::HealthState,
     load::report::Report,
     model::{AllDown, Config, Endpoint, HealthCheck, Service, ServiceName},
-    reconcile::{BackendEntry, Desired, DesiredBackend, DesiredService, Link},
+    reconcile::{DesiredBackend, DesiredService, Link},
 };
 
 /// Everything that decides.
@@ -323,7 +323,7 @@ impl State {
         self.addresses().iter().any(|end| ways.get(end).is_none_or(|way| way.unresolved))
     }
 
-    fn link(&self, address: IpAddr) -> Link {
+    pub(super) fn link(&self, address: IpAddr) -> Link {
         let Some(resolved) = self.ways.get(&address) else { return Link::default() };
         let Resolved { way, ifindex, dst_mac, src_mac, .. } = *resolved;
         if way == way::STACK { Link::default() } else { Link { way, ifindex, dst_mac, src_mac } }
@@ -359,24 +359,7 @@ impl State {
         tried
     }
 
-    /// The desired state, made anew. It needs to be known whom services try.
-    pub(super) fn desired(&self) -> Desired {
-        Desired {
-            generation: self.generation,
-            settings: self.settings(),
-            services: self.config.services.iter().map(|service| self.service(service)).collect(),
-            backends: self.endpoints().map(|endpoint| (endpoint, self.entry(endpoint))).collect(),
-        }
-    }
-
-    /// A backend as all its services see it.
-    pub(super) fn entry(&self, endpoint: Endpoint) -> BackendEntry {
-        let state = self.backend_state(&endpoint);
-        let takes_new = state == BackendState::Up || self.wanted.is_tried(&endpoint);
-        let is_down = state == BackendState::Down && !takes_new;
-        BackendEntry { takes_new, is_down, link: self.link(endpoint.address) }
-    }
-
+    /// A service as it is wanted.
     pub(super) fn service(&self, service: &Service) -> DesiredService {
         let tried = self.last_resort(service);
         let backend = |spec: &crate::model::BackendSpec| {

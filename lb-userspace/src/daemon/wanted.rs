@@ -7,8 +7,9 @@ use std::{
 
 use super::state::State;
 use crate::{
+    admin::report::BackendState,
     model::{Endpoint, ServiceName},
-    reconcile::{Changes, Desired, Scope},
+    reconcile::{BackendEntry, Changes, Desired, Scope},
 };
 
 /// What is wanted, and where that is not in the maps yet.
@@ -112,6 +113,24 @@ impl State {
         }
         self.wanted.changes.services.extend(services);
         self.wanted.changes.backends.extend(affected);
+    }
+
+    /// The desired state, made anew. It needs to be known whom services try.
+    pub(super) fn desired(&self) -> Desired {
+        Desired {
+            generation: self.generation,
+            settings: self.settings(),
+            services: self.config.services.iter().map(|service| self.service(service)).collect(),
+            backends: self.endpoints().map(|endpoint| (endpoint, self.entry(endpoint))).collect(),
+        }
+    }
+
+    /// A backend as all its services see it.
+    fn entry(&self, endpoint: Endpoint) -> BackendEntry {
+        let state = self.backend_state(&endpoint);
+        let takes_new = state == BackendState::Up || self.wanted.is_tried(&endpoint);
+        let is_down = state == BackendState::Down && !takes_new;
+        BackendEntry { takes_new, is_down, link: self.link(endpoint.address) }
     }
 
     fn all_tried(&self) -> BTreeMap<usize, Vec<Endpoint>> {

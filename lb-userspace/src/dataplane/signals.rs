@@ -22,8 +22,9 @@ impl Dataplane {
         &self,
         backends: impl Iterator<Item = u32>,
     ) -> Result<BTreeMap<u32, Reading>, MapError> {
-        let reading = |id| Ok((id, self.maps.reading(id)?));
-        backends.map(reading).collect()
+        let ids: Vec<u32> = backends.collect();
+        let readings = self.maps.readings(&ids)?;
+        Ok(ids.into_iter().zip(readings).collect())
     }
 
     /// Open flows of these backends.

@@ -155,10 +155,23 @@ impl KernelMaps {
         self.load.correct(id, flows, requests);
     }
 
-    /// The load of a backend, and how it has answered so far.
-    pub(crate) fn reading(&self, id: u32) -> Result<Reading, MapError> {
-        let signals = self.signals.get(&id, 0).map_err(error("SIGNALS"))?;
-        Ok(Reading { load: self.load.get(id), signals })
+    /// The load of backends, and how they have answered so far, in the order of their ids.
+    pub(crate) fn readings(&self, ids: &[u32]) -> Result<Vec<Reading>, MapError> {
+        let len = ids.iter().max().map_or(0, |last| *last as usize + 1);
+        // Where most elements are wanted, all of them are read at once.
+        let all = if ids.len() > MANY && len / 4 < ids.len() {
+            batch::read::<Signals>(&self.signals, len).unwrap_or_default()
+        } else {
+            Vec::new()
+        };
+        let reading = |id: &u32| {
+            let signals = match all.get(*id as usize) {
+                Some(signals) => *signals,
+                None => self.signals.get(id, 0).map_err(error("SIGNALS"))?,
+            };
+            Ok(Reading { load: self.load.get(*id), signals })
+        };
+        ids.iter().map(reading).collect()
     }
 
     /// When the controller last said that.

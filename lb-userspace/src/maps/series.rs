@@ -9,25 +9,25 @@ use super::Write;
 
 /// Backends as far as they go.
 pub(super) fn backends(writes: &[&Write]) -> (Vec<u32>, Vec<Backend>) {
-    take(writes, |write| match write {
-        Write::Backend { id, value } => Some((*id, *value)),
-        _ => None,
+    take(writes, |write| {
+        let Write::Backend { id, value } = write else { return None };
+        Some((*id, *value))
     })
 }
 
 /// Pages as far as they go.
 pub(super) fn pages(writes: &[&Write]) -> (Vec<u32>, Vec<Page>) {
-    take(writes, |write| match write {
-        Write::Page { index, page } => Some((*index, **page)),
-        _ => None,
+    take(writes, |write| {
+        let Write::Page { index, page } = write else { return None };
+        Some((*index, **page))
     })
 }
 
 /// Publications under exact listen addresses as far as they go.
 pub(super) fn listens(writes: &[&Write]) -> (Vec<ListenKey>, Vec<Service>) {
-    take(writes, |write| match write {
-        Write::Listen(key, service) => Some((*key, *service)),
-        _ => None,
+    take(writes, |write| {
+        let Write::Listen(key, service) = write else { return None };
+        Some((*key, *service))
     })
 }
 

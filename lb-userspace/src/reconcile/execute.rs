@@ -26,7 +26,9 @@ pub fn execute(
     let writes: Vec<_> = plan.steps.iter().map(|step| &step.write).collect();
     let result = maps.write_all(&writes);
     let done = result.as_ref().map_or_else(|stopped| stopped.done, |()| writes.len());
-    writes.iter().take(done).for_each(|write| observed.apply(write));
+    for write in writes.iter().take(done) {
+        observed.apply(write);
+    }
     observed.end(result.is_ok());
     result.map(|()| done).map_err(|Stopped { done: step, source }| {
         let why = plan.steps.get(step).map(|step| step.why.clone()).unwrap_or_default();

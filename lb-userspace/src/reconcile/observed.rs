@@ -260,7 +260,9 @@ mod tests {
         let mut observed = Observed::default();
         let run = |observed: &mut Observed, writes: &[Write]| {
             observed.begin();
-            writes.iter().for_each(|write| observed.apply(write));
+            for write in writes {
+                observed.apply(write);
+            }
             observed.end(true);
             observed.left_pages().collect::<Vec<_>>()
         };

@@ -46,7 +46,9 @@ fn series_of_writes_do_what_each_alone_does() {
         one_by_one.maps.write(write).unwrap();
     }
     let mut expected = Snapshot::default();
-    writes.iter().for_each(|write| expected.apply(write));
+    for write in &writes {
+        expected.apply(write);
+    }
     expected.forget_unnamed_pages();
     for dataplane in [&at_once, &one_by_one] {
         let found = dataplane.maps.snapshot().unwrap();
@@ -79,12 +81,9 @@ fn another_backend_under_an_id_begins_at_zero_in_a_series_too() {
         let value = Backend { state: 1, generation, ..Backend::default() };
         let writes: Vec<Write> = (1..=100).map(|id| Write::Backend { id, value }).collect();
         dataplane.maps.write_all(&writes.iter().collect::<Vec<_>>()).unwrap();
-        dataplane
-            .readings([1, 100].into_iter())
-            .unwrap()
-            .into_values()
-            .map(|it| it.load.flows)
-            .collect::<Vec<_>>()
+        // So many that they are read at once, too.
+        let readings = dataplane.readings(1..=100).unwrap();
+        [1, 100].map(|id| readings[&id].load.flows)
     };
     assert_eq!(write(&mut dataplane, 1), [0, 0]);
     dataplane.maps.correct_load(100, 5, 5);
