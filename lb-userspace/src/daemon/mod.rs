@@ -12,6 +12,7 @@ mod host_clients;
 mod machines;
 mod numbers;
 pub mod ports;
+mod scale;
 mod state;
 
 use std::{
@@ -40,6 +41,7 @@ use crate::{
 };
 use capacities::Capacities;
 use containers::Containers;
+use scale::Scalers;
 use state::State;
 
 /// How often the plan is made anew and idle flows are looked for.
@@ -69,6 +71,7 @@ pub struct Daemon {
     checker: Checker,
     containers: Containers,
     capacities: Capacities,
+    scalers: Scalers,
     observed: Snapshot,
     memory: Memory,
     started: Instant,
@@ -171,6 +174,7 @@ impl Daemon {
         let mut daemon = Self {
             state: State::new(config.clone(), ticks_per_second, generation),
             capacities: Capacities::default(),
+            scalers: Scalers::default(),
             containers: Containers::new(Loaded { config, docker }, now),
             file: options.file.as_deref().map(absolute),
             dataplane,
@@ -290,6 +294,7 @@ impl Daemon {
         }
         let result = self.follow_load();
         self.tell("load", result);
+        self.scale();
         let before = self.observed.present_backends().count();
         self.reconcile_or_tell();
         if self.observed.present_backends().count() < before {

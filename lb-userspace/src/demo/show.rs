@@ -195,6 +195,7 @@ fn config(
         }),
         affinity: None,
         sources: Vec::new(),
+        scale: None,
     };
     Ok(Config {
         interfaces: Interfaces::Named(vec![UPLINK.to_owned()]),

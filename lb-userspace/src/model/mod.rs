@@ -6,6 +6,7 @@ mod docker;
 mod endpoint;
 mod health;
 mod publish;
+mod scale;
 mod service;
 
 pub use config::{
@@ -15,4 +16,5 @@ pub use docker::{Docker, LabelRule, Selector};
 pub use endpoint::{Endpoint, Listen, PortRange, Protocol};
 pub use health::{AllDown, HealthCheck, Probe};
 pub use publish::{HostPorts, Publish};
+pub use scale::{Algorithm, Executor, Forecast, Scale, Template};
 pub use service::{BackendSpec, Policy, Service, ServiceName, Weight};

@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::{HealthCheck, Listen, endpoint::Endpoint};
+use super::{HealthCheck, Listen, Scale, endpoint::Endpoint};
 
 /// Name of a service: 1 to 63 of `a-z 0-9 - _ .`, beginning with a letter or digit.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -155,4 +155,6 @@ pub struct Service {
     pub affinity: Option<Duration>,
     /// Who may connect; empty: everybody.
     pub sources: Vec<IpNet>,
+    /// How many replicas it shall have, if that is ours to say.
+    pub scale: Option<Box<Scale>>,
 }

@@ -46,6 +46,7 @@ fn world(attach: Attach, topology: Topology) -> World {
             health: None,
             affinity: None,
             sources: Vec::new(),
+            scale: None,
         };
         config.services.extend([Protocol::Tcp, Protocol::Udp].map(service));
     })

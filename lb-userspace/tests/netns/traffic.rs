@@ -98,6 +98,7 @@ fn udp_service(
         health: None,
         affinity: None,
         sources: Vec::new(),
+        scale: None,
     });
 }
 

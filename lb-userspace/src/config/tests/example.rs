@@ -43,6 +43,7 @@ fn web() -> Service {
         }),
         affinity: Some(Duration::from_hours(3)),
         sources: vec!["198.18.0.0/15".parse().unwrap(), "fd00::/8".parse().unwrap()],
+        scale: None,
     }
 }
 
@@ -66,6 +67,7 @@ fn game() -> Service {
         }),
         affinity: None,
         sources: Vec::new(),
+        scale: None,
     }
 }
 

@@ -8,6 +8,7 @@ mod docker;
 pub(super) mod health;
 mod host;
 pub(super) mod listens;
+mod scale;
 mod service;
 mod totals;
 

@@ -14,8 +14,9 @@ use super::{
     backends::{self, Backends},
     docker, health,
     listens::{self, Listens},
+    scale,
 };
-use crate::model::{HealthCheck, Policy, Selector, Service, ServiceName};
+use crate::model::{HealthCheck, Policy, Scale, Selector, Service, ServiceName};
 
 /// A service whose own values were looked at, with their places.
 pub(super) struct Checked {
@@ -28,6 +29,7 @@ pub(super) struct Checked {
     affinity: Option<Duration>,
     pub(super) sources: Vec<At<IpNet>>,
     pub(super) selector: Option<At<Selector>>,
+    pub(super) scale: Option<At<Scale>>,
 }
 
 impl Checked {
@@ -40,6 +42,7 @@ impl Checked {
             health: self.health,
             affinity: self.affinity,
             sources: self.sources.iter().map(|at| at.value).collect(),
+            scale: self.scale.map(|at| Box::new(at.value)),
         })
     }
 }
@@ -63,9 +66,10 @@ fn service(
     let affinity = affinity(&raw.affinity, report);
     let sources = sources(&raw.sources, report);
     let selector = docker::selector(&raw.docker, report);
+    let scale = scale::scale(raw, policy, report);
     let policy = policy.unwrap_or(Policy::Adaptive);
     let place = *place;
-    Checked { place, name, listens, backends, policy, health, affinity, sources, selector }
+    Checked { place, name, listens, backends, policy, health, affinity, sources, selector, scale }
 }
 
 fn name(

@@ -5,6 +5,7 @@ mod docker;
 mod health;
 mod host;
 mod listens;
+mod scale;
 mod services;
 mod shapes;
 
@@ -22,6 +23,7 @@ fn every_mistake_is_reported_where_it_is() {
         backends::ROWS,
         health::ROWS,
         docker::ROWS,
+        scale::ROWS,
         host::ROWS,
     ];
     let failed: Vec<String> = tables
