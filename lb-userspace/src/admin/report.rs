@@ -4,6 +4,8 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub use super::scale::{ScaleReport, ScaleSummary};
+
 use super::names::deserialize_protocol;
 use crate::model::{Forward, Policy, Protocol};
 
@@ -39,6 +41,9 @@ pub struct StatusReport {
     /// The containers; `None`: they are not followed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub docker: Option<DockerReport>,
+    /// The services whose number of replicas is decided.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scales: Vec<ScaleSummary>,
 }
 
 /// The containers of the host as backends.
@@ -153,6 +158,9 @@ pub struct ServiceReport {
     /// What limits it, where it balances by live load.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub class: Option<String>,
+    /// How many replicas it shall have, where that is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale: Option<ScaleReport>,
     /// Backends, in the order of the configuration.
     pub backends: Vec<ShareReport>,
     /// Flows begun since the maps exist.

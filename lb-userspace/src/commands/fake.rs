@@ -14,8 +14,8 @@ use crate::{
         report::{
             AttachReport, BackendReport, BackendState, Candidate, ContainerReport,
             ContainerVerdict, DockerReport, ExplainVerdict, Explanation, FlowName, FlowReport,
-            FlowsReport, HostClientsReport, LoadReport, ReloadReport, ServiceReport, ShareReport,
-            StatusReport,
+            FlowsReport, HostClientsReport, LoadReport, ReloadReport, ScaleReport, ServiceReport,
+            ShareReport, StatusReport,
         },
         socket::{Patience, bind},
     },
@@ -148,6 +148,7 @@ pub(super) fn status() -> StatusReport {
         flows: 12_345,
         problems: Vec::new(),
         docker: None,
+        scales: Vec::new(),
     }
 }
 
@@ -197,6 +198,7 @@ pub(super) fn services() -> Vec<ServiceReport> {
         policy: Policy::Adaptive,
         forward: Forward::Nat,
         class: Some("cpu".into()),
+        scale: None,
         backends: vec![
             ShareReport { load: Some(busy()), ..first },
             share("198.18.10.3:8080", 0, 0.0, BackendState::Drained),
@@ -214,6 +216,7 @@ pub(super) fn services() -> Vec<ServiceReport> {
         policy: Policy::Maglev,
         forward: Forward::Nat,
         class: None,
+        scale: None,
         backends: vec![share("[fd00:18:10::4]:53", 1, 0.0, BackendState::Down)],
         flows_total: 0,
         packets_in: 0,
@@ -235,6 +238,21 @@ fn busy() -> LoadReport {
         error_share: 0.0,
         capacity: 48.1,
         text: "cpu at 82 %; capacity 48.1, as measured".into(),
+    }
+}
+
+pub(super) fn scale() -> ScaleReport {
+    ScaleReport {
+        desired: Some(7),
+        replicas: 5,
+        healthy: 4,
+        min: 2,
+        max: 8,
+        algorithm: "weir".into(),
+        executor: "docker".into(),
+        text: "from 4 to 7: 320.0 requests/s are expected in 90 s, 190.0 are offered".into(),
+        draining: vec!["web-weir-2".into()],
+        ..ScaleReport::default()
     }
 }
 

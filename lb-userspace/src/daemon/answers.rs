@@ -104,6 +104,7 @@ impl Daemon {
             flows: self.counters()?.readings.values().map(|reading| reading.load.flows).sum(),
             problems: self.problems.clone(),
             docker: self.docker_report(),
+            scales: self.scale_summaries(),
         })))
     }
 
@@ -133,6 +134,7 @@ impl Daemon {
                 policy: service.policy,
                 forward: service.forward,
                 class: self.class_of(service),
+                scale: self.scale_report(service),
                 backends: self.shares(service),
                 flows_total: traffic.flows,
                 packets_in: traffic.packets_in,

@@ -150,7 +150,8 @@ impl Capacities {
         here.into_iter().map(measure).collect()
     }
 
-    fn verdict(&self, service: &ServiceName, who: &Who) -> Option<&Verdict> {
+    /// What was decided about a backend of a service.
+    pub(super) fn verdict(&self, service: &ServiceName, who: &Who) -> Option<&Verdict> {
         self.services.get(service)?.decision.as_ref()?.backends.get(who)
     }
 }

@@ -14,6 +14,7 @@ mod numbers;
 pub mod ports;
 mod reach;
 mod reports;
+mod scale;
 mod settings;
 mod state;
 mod wanted;
@@ -46,6 +47,7 @@ use crate::{
 };
 use capacities::Capacities;
 use containers::Containers;
+use scale::Scalers;
 use state::State;
 pub use writes::{Names, Writes, writes_for};
 
@@ -77,6 +79,7 @@ pub struct Daemon {
     asker: Asker,
     containers: Containers,
     capacities: Capacities,
+    scalers: Scalers,
     observed: Observed,
     memory: Memory,
     started: Instant,
@@ -185,6 +188,7 @@ impl Daemon {
         let mut daemon = Self {
             state: State::new(config.clone(), ticks_per_second, generation),
             capacities: Capacities::default(),
+            scalers: Scalers::default(),
             containers: Containers::new(Loaded { config, docker }, now),
             file: options.file.as_deref().map(absolute),
             dataplane,
@@ -318,6 +322,7 @@ impl Daemon {
         let result = self.follow_load();
         self.tell("load", result);
         self.round.0 = start.elapsed().saturating_sub(before_load);
+        self.scale();
         let before = self.observed.present_count();
         self.reconcile_or_tell();
         if self.observed.present_count() < before {

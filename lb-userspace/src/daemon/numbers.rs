@@ -25,6 +25,7 @@ impl Daemon {
             backends_up: service.backends.iter().filter(|b| is_up(&b.endpoint)).count() as u64,
             backends: service.backends.len() as u64,
             loads: self.loads(service),
+            scale: self.scale_report(service),
         };
         let backend = |endpoint: Endpoint| {
             let id = self.backend_id(&endpoint);

@@ -197,6 +197,7 @@ fn config(
         report: None,
         affinity: None,
         sources: Vec::new(),
+        scale: None,
     };
     Ok(Config {
         interfaces: Interfaces::Named(vec![UPLINK.to_owned()]),

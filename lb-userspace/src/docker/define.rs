@@ -256,5 +256,6 @@ fn service(name: &ServiceName, listens: Vec<Listen>, members: &[Member<'_>]) -> 
         report: newest_first().find_map(|terms| terms.report.clone()),
         affinity: newest_first().find_map(|terms| terms.affinity),
         sources: newest_first().find_map(|terms| terms.sources.clone()).unwrap_or_default(),
+        scale: None,
     }
 }

@@ -2,6 +2,7 @@
 
 mod docker;
 mod load;
+mod scale;
 mod text;
 
 use std::time::Duration;
@@ -16,7 +17,10 @@ use lb_common::{
 
 pub use self::docker::DockerMetrics;
 use self::text::{Family, Kind, Labels, Value, encode};
-use crate::{admin::report::LoadReport, dataplane::signals::Reading};
+use crate::{
+    admin::report::{LoadReport, ScaleReport},
+    dataplane::signals::Reading,
+};
 
 /// Everything the metrics say, at one moment.
 #[derive(Clone, Debug, Default)]
@@ -52,6 +56,8 @@ pub struct ServiceMetrics {
     pub backends: u64,
     /// What live load says of its backends, where it balances by it.
     pub loads: Vec<(String, LoadReport)>,
+    /// How many replicas it shall have, where that is asked.
+    pub scale: Option<ScaleReport>,
 }
 
 /// A backend.
@@ -68,12 +74,21 @@ pub struct BackendMetrics {
 }
 
 /// The names of all samples, in the order of the text.
-pub const NAMES: [&str; 31] = [
+pub const NAMES: [&str; 40] = [
     "weir_service_flows_total",
     "weir_service_packets_total",
     "weir_service_bytes_total",
     "weir_service_backends_up",
     "weir_service_backends",
+    "weir_service_replicas",
+    "weir_service_replicas_desired",
+    "weir_service_load_offered",
+    "weir_service_load_predicted",
+    "weir_service_replica_capacity",
+    "weir_service_scale_reason",
+    "weir_service_replicas_created_total",
+    "weir_service_replicas_removed_total",
+    "weir_service_scale_failures_total",
     "weir_backend_capacity",
     "weir_backend_utilisation",
     "weir_backend_queue_ratio",
@@ -106,6 +121,7 @@ pub const NAMES: [&str; 31] = [
 #[must_use]
 pub fn render(input: &MetricsInput) -> String {
     let mut families = services(&input.services);
+    families.extend(scale::families(&input.services));
     families.extend(load::families(&input.services));
     families.extend(backends(&input.backends));
     families.extend(node(input));

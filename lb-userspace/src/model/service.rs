@@ -5,7 +5,7 @@ use std::{fmt, path::Path, sync::Arc, time::Duration};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::{HealthCheck, Listen, SelfReport, endpoint::Endpoint};
+use super::{HealthCheck, Listen, Scale, SelfReport, endpoint::Endpoint};
 
 /// Name of a service: 1 to 63 of `a-z 0-9 - _ .`, beginning with a letter or digit.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -206,6 +206,8 @@ pub struct Service {
     pub affinity: Option<Duration>,
     /// Who may connect; empty: everybody.
     pub sources: Vec<IpNet>,
+    /// How many replicas it shall have, if that is ours to say.
+    pub scale: Option<Box<Scale>>,
 }
 
 impl Service {

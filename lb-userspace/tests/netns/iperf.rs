@@ -48,6 +48,7 @@ fn world(attach: Attach, topology: Topology) -> World {
             report: None,
             affinity: None,
             sources: Vec::new(),
+            scale: None,
         };
         config.services.extend([Protocol::Tcp, Protocol::Udp].map(service));
     })

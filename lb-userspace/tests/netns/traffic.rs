@@ -100,6 +100,7 @@ fn udp_service(
         report: None,
         affinity: None,
         sources: Vec::new(),
+        scale: None,
     });
 }
 

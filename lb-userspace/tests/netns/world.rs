@@ -157,6 +157,7 @@ fn config(lab: &Lab, attach: Attach, policy: Policy) -> Config {
         report: None,
         affinity: None,
         sources: Vec::new(),
+        scale: None,
     };
     Config {
         interfaces: Interfaces::Named(vec![UPLINK.to_owned()]),

@@ -45,6 +45,7 @@ fn web() -> Service {
         report: None,
         affinity: Some(Duration::from_hours(3)),
         sources: vec!["198.18.0.0/15".parse().unwrap(), "fd00::/8".parse().unwrap()],
+        scale: None,
     }
 }
 
@@ -70,6 +71,7 @@ fn game() -> Service {
         report: None,
         affinity: None,
         sources: Vec::new(),
+        scale: None,
     }
 }
 

@@ -10,7 +10,7 @@ use super::{
         labels, publish,
         raw::{
             RawAdmin, RawAffinity, RawBackend, RawConfig, RawDocker, RawHairpin, RawHealth,
-            RawLimits, RawReport, RawSelector, RawService, RawSources, RawTimeouts,
+            RawLimits, RawReport, RawScale, RawSelector, RawService, RawSources, RawTimeouts,
         },
     },
     mistakes,
@@ -83,6 +83,7 @@ fn every_field_is_in_the_manual() {
         ("`services[].affinity`", fields::<RawAffinity>()),
         ("`services[].sources`", fields::<RawSources>()),
         ("`services[].docker`", fields::<RawSelector>()),
+        ("`services[].scale`", fields::<RawScale>()),
         ("`docker`", fields::<RawDocker>()),
         ("`docker` labels", labels::LABELS.to_vec()),
         ("`admin`", fields::<RawAdmin>()),

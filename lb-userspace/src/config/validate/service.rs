@@ -14,9 +14,11 @@ use super::{
     backends::{self, Backends},
     docker, health,
     listens::{self, Listens},
-    report,
+    report, scale,
 };
-use crate::model::{Forward, HealthCheck, Policy, Selector, SelfReport, Service, ServiceName};
+use crate::model::{
+    Forward, HealthCheck, Policy, Scale, Selector, SelfReport, Service, ServiceName,
+};
 
 /// A service whose own values were looked at, with their places.
 pub(super) struct Checked {
@@ -31,6 +33,7 @@ pub(super) struct Checked {
     affinity: Option<Duration>,
     pub(super) sources: Vec<At<IpNet>>,
     pub(super) selector: Option<At<Selector>>,
+    pub(super) scale: Option<At<Scale>>,
 }
 
 impl Checked {
@@ -45,6 +48,7 @@ impl Checked {
             report: self.report,
             affinity: self.affinity,
             sources: self.sources.iter().map(|at| at.value).collect(),
+            scale: self.scale.map(|at| Box::new(at.value)),
         })
     }
 }
@@ -72,6 +76,7 @@ fn service(
     let affinity = affinity(&raw.affinity, report);
     let sources = sources(&raw.sources, report);
     let selector = docker::selector(&raw.docker, report);
+    let scale = scale::scale(raw, policy, report);
     let policy = policy.unwrap_or(Policy::Adaptive);
     let place = *place;
     Checked {
@@ -86,6 +91,7 @@ fn service(
         affinity,
         sources,
         selector,
+        scale,
     }
 }
 
