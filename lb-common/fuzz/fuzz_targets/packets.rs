@@ -4,7 +4,6 @@
 #![no_main]
 
 #[path = "../../tests/table/world.rs"]
-#[expect(dead_code, reason = "shared with tests that use more of it")]
 mod world;
 
 use std::{collections::BTreeSet, sync::OnceLock};
