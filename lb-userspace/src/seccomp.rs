@@ -6,11 +6,12 @@ use std::{collections::BTreeMap, env::consts::ARCH};
 
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
+/// What becomes another program.
+const PROGRAMS: [libc::c_long; 2] = [libc::SYS_execve, libc::SYS_execveat];
+
 /// What never happens in the daemon.
-const REFUSED: [libc::c_long; 33] = [
-    // Other programs, other roots, other users.
-    libc::SYS_execve,
-    libc::SYS_execveat,
+const REFUSED: [libc::c_long; 31] = [
+    // Other roots, other users.
     libc::SYS_chroot,
     libc::SYS_pivot_root,
     libc::SYS_setuid,
@@ -48,9 +49,12 @@ const REFUSED: [libc::c_long; 33] = [
     libc::SYS_request_key,
 ];
 
-/// Refuses them to this thread and all that it starts, for good.
-pub fn refuse() -> Result<(), seccompiler::Error> {
-    let rules: BTreeMap<i64, Vec<_>> = REFUSED.into_iter().map(|call| (call, vec![])).collect();
+/// Refuses them to this thread and all that it starts, for good; other programs, too, unless some are to
+/// be run.
+pub fn refuse(runs_programs: bool) -> Result<(), seccompiler::Error> {
+    let programs = PROGRAMS.into_iter().filter(|_| !runs_programs);
+    let refused = REFUSED.into_iter().chain(programs);
+    let rules: BTreeMap<i64, Vec<_>> = refused.map(|call| (call, vec![])).collect();
     let refused = SeccompAction::Errno(libc::EPERM.unsigned_abs());
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, refused, ARCH.try_into()?)?;
     let program: BpfProgram = filter.try_into()?;
@@ -66,7 +70,7 @@ mod tests {
     #[test]
     fn a_thread_that_refuses_starts_no_program_and_does_all_else() {
         let within = || {
-            refuse().unwrap();
+            refuse(false).unwrap();
             let refused = Command::new("true").status().unwrap_err().kind();
             // A thread of it is in no better place.
             let child = thread::spawn(|| Command::new("true").status().unwrap_err().kind());
@@ -76,5 +80,18 @@ mod tests {
         let denied = std::io::ErrorKind::PermissionDenied;
         assert_eq!(thread::spawn(within).join().unwrap(), ([denied; 2], true));
         assert!(Command::new("true").status().unwrap().success(), "others are not concerned");
+    }
+
+    #[test]
+    fn who_runs_programs_may_and_nothing_else() {
+        let within = || {
+            refuse(true).unwrap();
+            let root = std::os::unix::fs::chroot("/").map_err(|error| error.kind());
+            (Command::new("true").status().is_ok(), root)
+        };
+        assert_eq!(
+            thread::spawn(within).join().unwrap(),
+            (true, Err(std::io::ErrorKind::PermissionDenied))
+        );
     }
 }

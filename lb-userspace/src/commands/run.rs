@@ -12,6 +12,7 @@ use crate::{
 /// Runs the daemon until a signal ends it.
 pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     let Loaded { config, docker } = config::load(&args.config)?;
+    let runs_programs = config.runs_programs();
     let options = daemon::Options {
         config,
         file: Some(args.config.clone()),
@@ -19,7 +20,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     };
     daemon::ports::allow_many_files();
     privileges::drop_the_rest().context("cannot give up privileges that are not needed")?;
-    if let Err(error) = seccomp::refuse() {
+    if let Err(error) = seccomp::refuse(runs_programs) {
         // Built without filters, the kernel still balances.
         tracing::warn!(%error, "system calls that are not needed are not refused");
     }

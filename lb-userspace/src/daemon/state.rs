@@ -77,6 +77,12 @@ impl State {
         if config.admin != self.config.admin {
             bail!("admin addresses cannot change while weir runs: restart it to change them");
         }
+        if config.runs_programs() && !self.config.runs_programs() {
+            bail!(
+                "no program may be run by a weir that was started without one: restart it for \
+                 `scale.executor: command`"
+            );
+        }
         Ok(())
     }
 

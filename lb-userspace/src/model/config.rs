@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::Service;
+use super::{Executor, Service};
 
 /// Which interfaces clients arrive on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -162,4 +162,13 @@ pub struct Config {
     pub hairpin: Hairpin,
     /// How long a removed backend keeps its flows.
     pub drain: Duration,
+}
+
+impl Config {
+    /// Whether some service has its replicas started and stopped by a program.
+    #[must_use]
+    pub fn runs_programs(&self) -> bool {
+        let scales = self.services.iter().filter_map(|service| service.scale.as_ref());
+        scales.into_iter().any(|scale| matches!(scale.executor, Executor::Command { .. }))
+    }
 }

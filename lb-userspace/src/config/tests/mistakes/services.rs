@@ -64,7 +64,7 @@ pub(super) const ROWS: &[Row<'_>] = &[
     policy: fastest
 ",
         &[
-            "4:13 unknown policy `fastest` | one of `adaptive`, `shortest-delay`, `maglev`, `source-hash`, `round-robin`, `weighted-round-robin`, `random`, `least-connections`, `weighted-least-connections`, `p2c`, `classic`",
+            "4:13 unknown policy `fastest` | one of `adaptive`, `adaptive-maglev`, `shortest-delay`, `maglev`, `source-hash`, `round-robin`, `weighted-round-robin`, `random`, `least-connections`, `weighted-least-connections`, `p2c`, `classic`",
         ],
     ),
     (
