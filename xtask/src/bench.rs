@@ -13,10 +13,12 @@ use crate::workspace;
 pub(crate) fn run(args: &[OsString]) -> Result<ExitCode> {
     // Simulations and arithmetic need neither root nor the kernel side.
     let named = |name: &str| args.first().is_some_and(|arg| arg == name);
-    if !named("forecast") && !named("place") && !args.iter().any(|arg| arg == "--sim") {
+    let has = |option: &str| args.iter().any(|arg| arg == option);
+    let live = named("forecast") && has("--live");
+    if live || !named("forecast") && !named("place") && !has("--sim") {
         setup::ensure_programs(&TEST_PROGRAMS)?;
         setup::ensure_programs(&BENCH_PROGRAMS)?;
-        if named("publish") || named("path") {
+        if named("publish") || named("path") || live {
             setup::ensure_programs(&ENGINE_PROGRAMS)?;
             setup::ensure_programs(&ENGINE_CLIENT)?;
         }
