@@ -75,26 +75,35 @@ impl Engine {
         Ok(())
     }
 
-    /// Makes the image: nothing can be fetched, and nothing need be.
+    /// The image that is always there: nothing can be fetched, and nothing need be.
     fn import(&self) -> Result<()> {
-        let rootfs = self.directory.join("rootfs");
+        self.add_image(IMAGE, IDLE, &[])
+    }
+
+    /// Makes an image of this source: a program, `/program`, that is all there is in it.
+    pub(crate) fn add_image(&self, image: &str, source: &str, changes: &[&str]) -> Result<()> {
+        let rootfs = self.directory.join(image);
         fs::create_dir(&rootfs)?;
         let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
         let mut compiler = Command::new(rustc)
             .args(["--edition=2024", "-O", "-Cpanic=abort", "-Ctarget-feature=+crt-static", "-o"])
-            .arg(rootfs.join("idle"))
+            .arg(rootfs.join("program"))
             .arg("-")
             .stdin(Stdio::piped())
             .spawn()
             .context("rustc")?;
-        compiler.stdin.take().context("rustc without input")?.write_all(IDLE.as_bytes())?;
+        compiler.stdin.take().context("rustc without input")?.write_all(source.as_bytes())?;
         ensure!(compiler.wait()?.success(), "rustc refused the program of the image");
-        let archive = self.directory.join("rootfs.tar");
+        let archive = rootfs.with_extension("tar");
         let tar =
             Command::new("tar").arg("-C").arg(&rootfs).arg("-cf").arg(&archive).arg(".").status();
         ensure!(tar.context("tar")?.success(), "tar failed");
         let archive = archive.to_str().context("a path that is no text")?;
-        self.docker(&["import", "-c", "ENTRYPOINT [\"/idle\"]", archive, IMAGE]).map(drop)
+        let entry = ["ENTRYPOINT [\"/program\"]"];
+        let changes = entry.iter().chain(changes).flat_map(|change| ["-c", *change]);
+        let words: Vec<&str> =
+            ["import"].into_iter().chain(changes).chain([archive, image]).collect();
+        self.docker(&words).map(drop)
     }
 
     /// Its socket.

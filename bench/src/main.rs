@@ -38,7 +38,7 @@ enum Command {
     All(all::Options),
     /// What a packet costs in the kernel, beside what it costs at least (root)
     Program(program::Options),
-    /// Requests lost and replicas paid for by autoscalers on traces and flash crowds, simulated
+    /// Requests lost and replicas paid for by autoscalers: simulated on traces and flash crowds, or live
     Forecast(forecast::Options),
     /// Which policy serves unequal backends soonest (root), or a simulation of it
     Balance(balance::Options),

@@ -14,7 +14,8 @@ pub(crate) fn run(args: &[OsString]) -> Result<ExitCode> {
     let words = with_command(args);
     let named = |name: &str| words.first().is_some_and(|word| word == name);
     // Simulations and arithmetic need neither root nor the kernel side.
-    let simulated = named("forecast")
+    let live = words.iter().any(|word| word == "--live");
+    let simulated = (named("forecast") && !live)
         || named("place")
         || named("help")
         || words.iter().any(|word| word == "--sim" || word == "--help" || word == "-h");
@@ -23,7 +24,7 @@ pub(crate) fn run(args: &[OsString]) -> Result<ExitCode> {
     } else if !simulated {
         setup::ensure_programs(&TEST_PROGRAMS)?;
         setup::ensure_programs(&BENCH_PROGRAMS)?;
-        if named("publish") || named("path") || named("all") {
+        if named("publish") || named("path") || named("all") || live {
             setup::ensure_programs(&ENGINE_PROGRAMS)?;
             setup::ensure_programs(&ENGINE_CLIENT)?;
         }

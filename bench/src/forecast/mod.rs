@@ -1,8 +1,9 @@
 //! `weir-bench forecast`: autoscalers on traces and flash crowds, at equal cost. A simulation: it
-//! needs no root, no kernel and no network.
+//! needs no root, no kernel and no network. `--live` is the other thing: a ramp on real replicas.
 
 mod cluster;
 mod curve;
+mod live;
 mod load;
 
 use std::{fs, path::PathBuf, time::Duration};
@@ -54,7 +55,11 @@ pub(crate) struct Options {
     /// Where the traces are; the default is `$WEIR_DATA`, else ../shared/data beside the workspace
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Also draw cost and violations of the flash crowds
+    /// A ramp from two to eight containers of an engine of its own instead, in compressed time (root;
+    /// five minutes a round)
+    #[arg(long, conflicts_with_all = ["crowds", "data"])]
+    live: bool,
+    /// Also draw cost and violations of the flash crowds; with --live, the replicas over time
     #[arg(long, value_name = "SVG")]
     plot: Option<PathBuf>,
     #[command(flatten)]
@@ -82,6 +87,9 @@ struct Kind {
 
 /// Simulates everything, prints, draws.
 pub(crate) fn run(options: &Options) -> Result<()> {
+    if options.live {
+        return live::run(options);
+    }
     let mut report = Report::begin("forecast", options.rounds(), options.seed);
     let kinds = kinds(options, &mut report.notes)?;
     let starts: &[u64] = if options.quick { &[BAR_START_S] } else { &STARTS_S };

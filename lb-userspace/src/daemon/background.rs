@@ -5,8 +5,11 @@ use std::time::Duration;
 use anyhow::bail;
 use tokio::sync::oneshot;
 
-use super::{Options, run};
-use crate::lab::{Netns, Worker};
+use super::{Options, run_with};
+use crate::{
+    lab::{Netns, Worker},
+    model::Docker,
+};
 
 /// How long a daemon may take to come up.
 const START_MAX: Duration = Duration::from_mins(1);
@@ -21,9 +24,15 @@ pub struct Background {
 impl Background {
     /// Starts a daemon and waits until it balances.
     pub fn start(netns: &Netns, options: Options) -> anyhow::Result<Self> {
+        Self::start_with(netns, options, Docker::default())
+    }
+
+    /// The same with containers.
+    pub fn start_with(netns: &Netns, options: Options, docker: Docker) -> anyhow::Result<Self> {
         let (ready, is_ready) = oneshot::channel();
         let (stop, stopped) = oneshot::channel();
-        let worker = Worker::spawn(Some(netns), "weir", move || run(options, ready, stopped))?;
+        let worker =
+            Worker::spawn(Some(netns), "weir", move || run_with(options, docker, ready, stopped))?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let came_up = runtime.block_on(async { tokio::time::timeout(START_MAX, is_ready).await });
         match came_up {
