@@ -18,7 +18,9 @@ use lb_common::{
     abi::{
         ABI_VERSION,
         backend::{Backend, backend_state},
-        service::{ListenKey, PAGE_SLOTS, Page, PageSlots, PortSet, Service, service_flag},
+        service::{
+            ListenKey, PAGE_SLOTS, Page, PageSlots, PortSet, Service, forward, service_flag,
+        },
         settings::Settings,
     },
     maps::{CONNS_MAX, EMBRYOS_MAX, PAGES_MAX, SERVICES_MAX, stage},
@@ -169,7 +171,8 @@ impl Weir {
             affinity_ticks: 0,
             hash_seed: 1,
             generation: 1,
-            zero: 0,
+            forward: forward::NAT,
+            zero: [0; 3],
         };
         self.open(listen.port(), servers, protocol)?;
         let key = ListenKey {

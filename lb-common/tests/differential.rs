@@ -244,6 +244,7 @@ fn the_pipeline_does_what_the_model_says() {
         "source-denied",
         "no-backend",
         "backend-gone",
+        "no-way",
     ];
     for reason in seen {
         assert!(reasons.get(reason).is_some_and(|count| *count > packets / 20_000), "{reason}");

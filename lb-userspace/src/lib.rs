@@ -22,4 +22,5 @@ pub mod placement;
 pub mod plot;
 pub mod privileges;
 pub mod reconcile;
+pub mod seccomp;
 pub mod table;

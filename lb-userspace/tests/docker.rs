@@ -18,6 +18,7 @@ mod docker {
     mod load;
     mod networks;
     mod ports;
+    mod scale;
     mod verdicts;
     pub(crate) mod world;
 }

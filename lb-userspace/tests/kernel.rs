@@ -10,6 +10,8 @@ mod against_model;
 mod model;
 #[path = "../../lb-common/tests/table/mod.rs"]
 mod table;
+#[path = "kernel/writes.rs"]
+mod writes;
 
 use lb_common::{
     abi::service::ListenKey,
@@ -138,8 +140,8 @@ fn every_turn_of_the_table_through_tc() {
 fn the_sweep_counts_requests_again() {
     let (client, vip, backend) = ("198.18.0.2:40000", "198.18.1.3:80", "198.18.10.2:8080");
     let (mut dataplane, world) = (load(), World::new());
-    let settings = world.settings;
     fill(&mut dataplane, world);
+    let observed = dataplane.maps.snapshot().unwrap();
     let steps = [
         (tcp(client, vip, "S"), 1),
         (tcp(backend, client, "SA"), 1),
@@ -152,7 +154,7 @@ fn the_sweep_counts_requests_again() {
         for wrong in [0, 1, 7, -1] {
             dataplane.maps.correct_load(1, wrong, wrong);
             let now = dataplane.ticks().unwrap() & u64::from(u32::MAX);
-            dataplane.sweep(&settings, now.try_into().unwrap()).unwrap();
+            dataplane.sweep(&observed, now.try_into().unwrap()).unwrap();
             let load = dataplane.readings(std::iter::once(1)).unwrap()[&1].load;
             assert_eq!((load.flows, load.requests), (1, expected));
         }
@@ -212,11 +214,11 @@ fn a_handshake_leads_back_for_as_long_as_its_service_is_there() {
     let (client, vip, backend) = ("198.18.0.2:40000", "198.18.1.1:80", "198.18.10.2:8080");
     let (syn, answer) = (tcp(client, vip, "S").build(), tcp(backend, client, "SA").build());
     let (mut dataplane, world) = (load(), World::new());
-    let settings = world.settings;
     fill(&mut dataplane, world);
+    let observed = dataplane.maps.snapshot().unwrap();
     let reason = |dataplane: &mut Dataplane, packet: &[u8]| {
         let now = dataplane.ticks().unwrap() & u64::from(u32::MAX);
-        dataplane.sweep(&settings, now.try_into().unwrap()).unwrap();
+        dataplane.sweep(&observed, now.try_into().unwrap()).unwrap();
         Reason::from_number(dataplane.test_run(Mode::Tc, packet).unwrap().trace.reason).unwrap()
     };
     assert_eq!(reason(&mut dataplane, &answer), Reason::NoListener);

@@ -90,6 +90,7 @@ fn a_nudge_turns_the_stack_into_a_way_of_its_own() {
             dst_mac: lab.backends()[0].mac.0,
             src_mac,
             veth: (way == way::PEER).then_some(ifindex),
+            on_link: true,
             of_host: false,
             unresolved: false,
             why: why.to_owned(),

@@ -16,7 +16,10 @@ mod netns {
     mod capacities;
     mod corners;
     mod crowd;
+    mod direct;
     mod failures;
+    mod flood;
+    mod floods;
     mod flows;
     mod hooks;
     mod host_backends;
@@ -26,7 +29,10 @@ mod netns {
     mod policies;
     mod process;
     mod reports;
+    mod restarts;
+    mod silence;
     mod site;
+    mod soak;
     mod sockets;
     mod starts;
     mod traffic;

@@ -13,6 +13,7 @@ mod lab;
 mod run;
 mod setup;
 mod shell;
+mod soak;
 mod summary;
 mod test;
 mod tidy;
@@ -51,6 +52,8 @@ enum Command {
     },
     /// Try random packets on the pipeline and on the model of it, and compare
     Fuzz(fuzz::Options),
+    /// Change a daemon at random under load, and look at what is left (root)
+    Soak(soak::Options),
     /// Build and run the bench
     Bench {
         /// What to measure, and its options
@@ -85,6 +88,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Run { args } => run::run(&args),
         Command::Test { level } => Ok(test::run(level)),
         Command::Fuzz(options) => fuzz::run(&options),
+        Command::Soak(options) => soak::run(&options),
         Command::Bench { args } => bench::run(&args),
         Command::Ci => ci::run(),
         Command::Lab { command } => lab::run(command),

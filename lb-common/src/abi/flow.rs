@@ -65,12 +65,15 @@ pub mod conn_state {
 pub mod conn_flag {
     /// The backend is its own client: the source is rewritten as well (hairpin).
     pub const HAIRPIN: u16 = 1;
-    /// A handshake without a reply entry: `ORIGINS` leads from the backend's replies to this one.
+    /// A flow without a reply entry: of a handshake `ORIGINS` leads from the backend's replies to this
+    /// one, of a flow that is [`DIRECT`] nothing does.
     pub const SINGLE: u16 = 2;
     /// The turns of this flow are counted: a client's payload until the backend's.
     pub const TURNS: u16 = 4;
     /// A turn is open: the backend is to answer.
     pub const WAITING: u16 = 8;
+    /// The backend answers its client by itself: no reply comes by here, and none has an entry.
+    pub const DIRECT: u16 = 16;
 }
 
 abi! {

@@ -42,6 +42,14 @@ pub mod service_flag {
     pub const TURNS: u8 = 4;
 }
 
+/// How packets of a service's flows reach their backends: [`Service::forward`].
+pub mod forward {
+    /// Translated both ways.
+    pub const NAT: u8 = 0;
+    /// As they are, to the backend's MAC address; it answers clients by itself (direct server return).
+    pub const DSR: u8 = 1;
+}
+
 abi! {
     /// Exact listen address: key of `LISTEN`.
     #[derive(PartialOrd, Ord, Hash)]
@@ -98,8 +106,10 @@ abi! {
         pub hash_seed: u32,
         /// Generation of the desired state that wrote this entry.
         pub generation: u32,
+        /// One of [`forward`].
+        pub forward: u8,
         /// Always 0.
-        pub zero: u32,
+        pub zero: [u8; 3],
     }
 }
 

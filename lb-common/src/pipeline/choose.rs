@@ -17,11 +17,21 @@ pub struct Choice {
     pub service: u32,
     /// Backend id, 0 if none.
     pub backend: u32,
-    /// Bits of [`service_flag`](crate::abi::service::service_flag).
+    /// Bits of [`service_flag`](crate::abi::service::service_flag); above them the forward mode.
     pub flags: u32,
 }
 
+/// Bits of [`Choice::flags`] below the forward mode.
+const FORWARD_SHIFT: u32 = 8;
+
 impl Choice {
+    /// One of [`forward`](crate::abi::service::forward).
+    #[inline]
+    #[must_use]
+    pub const fn forward(&self) -> u8 {
+        (self.flags >> FORWARD_SHIFT) as u8
+    }
+
     /// Why there is no backend.
     #[inline]
     #[must_use]
@@ -44,7 +54,7 @@ pub fn choose<T: Tables>(tables: &T, flow: &Flow<'_>) -> Choice {
         reason: reason as u32,
         service: service.id,
         backend: NOBODY,
-        flags: u32::from(service.flags),
+        flags: u32::from(service.flags) | u32::from(service.forward) << FORWARD_SHIFT,
     };
     if !lookup::is_allowed(tables, flow, service) {
         return ended(Reason::SourceDenied);

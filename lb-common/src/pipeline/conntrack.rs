@@ -11,14 +11,16 @@
 
 use super::{
     Flow,
+    choose::Choice,
     flow_key::{FlowKey, hairpin},
     requests,
+    states::{is_open, next_state},
 };
 use crate::{
     abi::{
         address::Address,
         flow::{Client, Conn, Origin, SharedConn, conn_flag, conn_kind, conn_state},
-        service::ListenKey,
+        service::{ListenKey, forward},
         settings::Settings,
     },
     packet::{Headers, Packet},
@@ -200,12 +202,12 @@ pub enum Recorded {
 pub fn fill_forward(
     conn: &mut Conn,
     flow: &Flow<'_>,
-    service: u32,
+    choice: &Choice,
     chosen: &Chosen<'_>,
     client: &Client,
 ) {
     let (source, _) = flow.key.source();
-    let (_, asked) = flow.key.destination();
+    let (vip, asked) = flow.key.destination();
     let port = chosen.backend.port;
     conn.address = chosen.backend.address;
     // Port 0 keeps the one that the client asked for.
@@ -214,11 +216,16 @@ pub fn fill_forward(
     conn.state = conn_state::NEW;
     conn.backend = chosen.id;
     conn.generation = chosen.backend.generation;
-    conn.service = service;
+    conn.service = choice.service;
     conn.last_seen = flow.now;
     conn.set_client(client);
     conn.flags = if conn.address == source { conn_flag::HAIRPIN } else { 0 };
     conn.created = flow.now;
+    if choice.forward() != forward::NAT {
+        // The packets stay as they are, and there is nothing to translate back.
+        (conn.address, conn.port) = (vip, asked);
+        conn.flags = conn_flag::DIRECT | conn_flag::SINGLE;
+    }
 }
 
 /// Records a new flow whose forward entry is drafted.
@@ -226,7 +233,7 @@ pub fn fill_forward(
 pub fn record<T: Tables>(tables: &T, flow: &Flow<'_>, draft: &mut Draft) -> Recorded {
     let (stage, conn) = (flow.first_stage(), &mut draft.conn);
     if matches!(stage, Stage::Embryo)
-        && conn.flags & conn_flag::HAIRPIN == 0
+        && conn.flags & (conn_flag::HAIRPIN | conn_flag::DIRECT) == 0
         && leads_back(tables, flow, conn)
     {
         conn.flags |= conn_flag::SINGLE;
@@ -294,13 +301,16 @@ pub fn promote<T: Tables>(
     let state = entry.state.max(conn_state::ESTABLISHED);
     let state = next_state(state, conn_kind::FORWARD, flow.tcp_flags);
     let (backend, single) = (entry.backend, entry.flags & conn_flag::SINGLE != 0);
+    let ends = is_open(entry.state, entry.flags) && !is_open(state, entry.flags);
     draft.conn = **entry;
-    draft.conn.flags &= !conn_flag::SINGLE;
+    // Without a branch, which the verifier would follow both ways.
+    const SHIFT: u32 = conn_flag::DIRECT.trailing_zeros() - conn_flag::SINGLE.trailing_zeros();
+    draft.conn.flags &= !conn_flag::SINGLE | (draft.conn.flags & conn_flag::DIRECT) >> SHIFT;
     draft.conn.state = state;
     requests::shaken(tables, flow.payload, &mut draft.conn);
     let (flags, turn_us) = (draft.conn.flags, draft.conn.turn_us);
     if insert_over(tables, Stage::Conn, flow.key, &draft.conn)
-        && insert_reply(tables, flow, Stage::Conn, draft)
+        && (flags & conn_flag::DIRECT != 0 || insert_reply(tables, flow, Stage::Conn, draft))
     {
         tables.remove_conn(Stage::Embryo, flow.key);
         if !single {
@@ -311,29 +321,10 @@ pub fn promote<T: Tables>(
         let single = if single { conn_flag::SINGLE } else { 0 };
         entry.set_turn(flags | single, turn_us);
     }
-    if state == conn_state::CLOSED {
+    if ends {
         tables.flow_ends(backend);
     }
     Done(0)
-}
-
-/// The state after a packet with these flags.
-#[inline]
-#[must_use]
-pub const fn next_state(state: u8, kind: u8, tcp_flags: u8) -> u8 {
-    if tcp_flags & tcp_flag::RST != 0 {
-        return conn_state::CLOSED;
-    }
-    if tcp_flags & tcp_flag::FIN == 0 {
-        return state;
-    }
-    match (state, kind) {
-        (conn_state::CLOSED, _)
-        | (conn_state::FIN_BACKEND, conn_kind::FORWARD)
-        | (conn_state::FIN_CLIENT, conn_kind::REPLY) => conn_state::CLOSED,
-        (_, conn_kind::FORWARD) => conn_state::FIN_CLIENT,
-        _ => conn_state::FIN_BACKEND,
-    }
 }
 
 /// The other entry of a flow, if it has one.
@@ -359,7 +350,7 @@ pub fn set_state<T: Tables>(
     stage: Stage,
     state: u8,
 ) -> Done {
-    if conn.state != conn_state::CLOSED && state == conn_state::CLOSED {
+    if is_open(conn.state, conn.flags) && !is_open(state, conn.flags) {
         tables.flow_ends(conn.backend);
     }
     conn.set_state(state, flow.now);
@@ -388,7 +379,7 @@ pub fn set_client<T: Tables>(
 /// Removes the entries of a flow.
 #[cfg_attr(target_arch = "bpf", inline(never))]
 pub fn end<T: Tables>(tables: &T, flow: &Flow<'_>, conn: &Conn, stage: Stage) -> Done {
-    if conn.state != conn_state::CLOSED {
+    if is_open(conn.state, conn.flags) {
         tables.flow_ends(conn.backend);
     }
     requests::abandon(tables, conn);

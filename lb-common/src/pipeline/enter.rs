@@ -92,6 +92,9 @@ fn plain<F: Plain, P: Packet, T: Tables>(packet: &mut P, tables: &T, now: u32) -
         forward::towards(ingress, &headers, flow.source().0, &entry, backend)
     };
     touch(&entry, now, idle);
+    if let Action::Drop = decision.verdict.action {
+        return decision.verdict;
+    }
     let Some(frame) = packet.header_mut::<F>(0) else { return track() };
     let delta = frame.rewrite(&decision.rewrite(&headers));
     match packet.update_checksum(&headers, delta) {
@@ -108,6 +111,10 @@ fn touch(entry: &SharedConn, now: u32, idle: u32) {
     }
 }
 
+/// What makes more of a packet than one lookup and one rewrite.
+const UNUSUAL_FLAGS: u16 =
+    !(conn_flag::TURNS | conn_flag::WAITING | conn_flag::SINGLE | conn_flag::DIRECT);
+
 /// Whether a packet neither changes the state or the turn of its flow nor meets one that has ended. Datagrams
 /// that nobody answers are a flow of their own kind: its first state is its only one.
 #[inline]
@@ -122,7 +129,7 @@ fn is_plain(headers: &Headers, entry: &Conn, settings: &Settings, idle: u32) -> 
         (entry.kind == conn_kind::FORWARD, settings.udp_new_ticks)
     };
     stays
-        && entry.flags & !(conn_flag::TURNS | conn_flag::WAITING) == 0
+        && entry.flags & UNUSUAL_FLAGS == 0
         && requests::same_turn(headers, entry)
         && headers.hop_limit > 1
         && idle <= limit

@@ -8,7 +8,7 @@ use crate::{
     abi::{
         address::Address,
         backend::{Backend, backend_state, way},
-        flow::Conn,
+        flow::{Conn, conn_flag},
     },
     packet::Headers,
 };
@@ -41,9 +41,14 @@ pub fn towards(
         _ if stays => Action::Transmit,
         _ => Action::Redirect,
     };
+    // The stack sends by addresses: a packet that keeps the VIP would come back.
+    let (reason, action) = match action {
+        Action::Pass if entry.flags & conn_flag::DIRECT != 0 => (Reason::NoWay, Action::Drop),
+        action => (Reason::Forwarded, action),
+    };
     Decision {
         verdict: Verdict {
-            reason: Reason::Forwarded,
+            reason,
             action,
             zero: 0,
             ifindex,

@@ -32,6 +32,7 @@ pub mod requests;
 pub mod rewrite;
 pub mod select;
 pub mod socket;
+pub mod states;
 pub mod track;
 pub mod unusual;
 pub mod verdict;

@@ -68,7 +68,7 @@ fn decide<P: Packet, T: Tables>(
         return Err(about(Reason::Malformed));
     };
     let conn = &mut draft.conn;
-    conntrack::fill_forward(conn, &flow, service, &Chosen { id, backend }, &client);
+    conntrack::fill_forward(conn, &flow, &choice, &Chosen { id, backend }, &client);
     requests::prepare(tables, choice.flags, conn);
     let turned = conn.flags & conn_flag::HAIRPIN != 0;
     let source = if turned { hairpin(settings, headers.v6) } else { flow.key.source().0 };

@@ -5,6 +5,8 @@
 //! all go to one backend. So connections that idle are no load, and a backend's load is known
 //! without a word from it. Both entries of a flow say whether a turn is open: what does not open or
 //! answer one is none of this module's business, and never reaches it.
+//!
+//! Of a backend that answers its clients by itself no answer is seen: each connection to it is one turn.
 
 use super::{
     Flow,
@@ -60,7 +62,9 @@ pub fn shaken<T: Tables>(tables: &T, payload: bool, conn: &mut Conn) -> Done {
     if conn.flags & conn_flag::WAITING == 0 {
         return Done::default();
     }
-    if payload {
+    if conn.flags & conn_flag::DIRECT != 0 {
+        // It lasts as long as the connection.
+    } else if payload {
         conn.turn_us = tables.clock_us();
     } else {
         conn.flags &= !conn_flag::WAITING;
@@ -98,7 +102,12 @@ pub fn step<T: Tables>(
 ) -> Done {
     let (flags, backend) = (entry.flags, entry.backend);
     let waiting = flags & conn_flag::WAITING != 0;
-    let Some(turn) = turn(flow, stage, kind, waiting) else { return Done::default() };
+    let turn = if flags & conn_flag::DIRECT != 0 {
+        only_turn(flow, waiting)
+    } else {
+        turn(flow, stage, kind, waiting)
+    };
+    let Some(turn) = turn else { return Done::default() };
     let now = tables.clock_us();
     if let Turn::Heard(signal) | Turn::Answered(signal) = turn {
         tables.signal(backend, signal, now.wrapping_sub(entry.turn_us));
@@ -118,6 +127,16 @@ pub fn step<T: Tables>(
         other.set_turn(flags, now);
     }
     Done::default()
+}
+
+/// Where no answer is seen, a connection is one turn: until its client has nothing more to say.
+#[inline]
+fn only_turn(flow: &Flow<'_>, waiting: bool) -> Option<Turn> {
+    match waiting {
+        true if flow.tcp_flags & (tcp_flag::FIN | tcp_flag::RST) != 0 => Some(Turn::Ends),
+        true if flow.tcp_flags & tcp_flag::SYN != 0 => Some(Turn::Heard(Signal::Repeated)),
+        _ => None,
+    }
 }
 
 #[inline]

@@ -56,6 +56,9 @@ pub fn perform<P: Packet>(packet: &mut P, headers: &Headers, decision: &Decision
         let Verdict { service, backend, .. } = decision.verdict;
         return Verdict::about(Reason::HopLimit, service, backend);
     }
+    if let Action::Drop = decision.verdict.action {
+        return decision.verdict;
+    }
     match write_headers(packet, &decision.rewrite(headers)) {
         Some(()) => decision.verdict,
         None => decision.failed(),

@@ -7,6 +7,7 @@ use super::{
     flow_key::hairpin,
     forward, reply, requests,
     rewrite::{Decision, perform},
+    states::next_state,
     verdict::{Action, Reason, Verdict},
     workspace::{Draft, Workspace},
 };
@@ -25,7 +26,8 @@ use crate::{
 pub fn track<P: Packet, T: Tables>(packet: &mut P, tables: &T, now: u32) -> Verdict {
     let headers = tables.handed_over();
     let done = tables.with_workspace(|work| match decide(packet, tables, &headers, now, work) {
-        Ok(()) => perform(packet, &headers, &work.decision),
+        // Read again: what the paths to here found out of the headers need not be followed further.
+        Ok(()) => perform(packet, &tables.handed_over(), &work.decision),
         Err(verdict) => {
             work.decision.verdict = verdict;
             verdict
@@ -149,7 +151,7 @@ pub(super) fn turn<T: Tables>(
     let state = if answered {
         conn_state::ESTABLISHED
     } else {
-        conntrack::next_state(entry.state, kind, flow.tcp_flags)
+        next_state(entry.state, kind, flow.tcp_flags)
     };
     if state != entry.state {
         conntrack::set_state(tables, flow, entry, stage, state);

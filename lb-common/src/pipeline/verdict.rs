@@ -95,6 +95,8 @@ reasons! {
     Undecided = 18 "undecided" Pass,
     /// An ICMP error about a flow went to who sent the packet.
     IcmpError = 19 "icmp-error" Forward,
+    /// The next hop to the backend is not known, and the stack cannot send such a packet on.
+    NoWay = 20 "no-way" Drop,
 }
 
 /// What the kernel is asked to do.

@@ -85,8 +85,7 @@ impl Balancer {
 
     /// The flows of a backend that have not ended.
     pub fn flows_of(&self, id: u32) -> u64 {
-        let open = self.flows.iter().filter(|flow| flow.id == id && flow.phase != Phase::Closed);
-        open.count() as u64
+        self.flows.iter().filter(|flow| flow.id == id && flow.is_open()).count() as u64
     }
 
     /// Whether a packet would make a second flow of one client's port by another service address. If
@@ -111,6 +110,9 @@ impl Balancer {
         let (reason, fate, (service, backend), bytes) = match read {
             Err(reason) => (reason, Fate::Pass, (0, 0), arrival.bytes.to_vec()),
             Ok(packet) => match self.segment(arrival, &packet, chosen)? {
+                Ok((side, flow)) if self.is_stranded(arrival, &packet, side, &flow) => {
+                    ("no-way", Fate::Drop, (flow.service, flow.id), arrival.bytes.to_vec())
+                }
                 Ok((side, flow)) => {
                     let fate = self.fate(arrival, &packet, side, &flow);
                     let bytes = self.translated(arrival, &packet, side, &flow, fate);
@@ -278,7 +280,7 @@ impl Balancer {
         flow.phase = flow.next_phase(Side::Client, packet);
         (flow.handshake, flow.alone) = (false, false);
         flow.heard = [arrival.now; 2];
-        if flow.waiting.is_some() {
+        if flow.waiting.is_some() && !flow.direct {
             flow.waiting = packet.data.then_some(arrival.micros);
         }
     }
@@ -301,6 +303,9 @@ impl Balancer {
             return;
         }
         let sets = |flags: u8| packet.flags & flags != 0;
+        if flow.direct && flow.waiting.is_none() {
+            return;
+        }
         let Some(since) = flow.waiting else {
             if side == Side::Client && packet.data {
                 flow.waiting = Some(arrival.micros);
@@ -308,7 +313,7 @@ impl Balancer {
             return;
         };
         let (learned, ends) = match side {
-            Side::Client if sets(RST) => (None, true),
+            Side::Client if sets(RST) || flow.direct && sets(FIN) => (None, true),
             Side::Client if sets(SYN) => (Some("repeated"), false),
             Side::Backend if packet.data => (Some("first-byte"), true),
             Side::Backend if flow.handshake && sets(RST) => (Some("refused"), true),
@@ -382,13 +387,15 @@ impl Balancer {
         (id, backend): (u32, Backend),
     ) -> Flow {
         let port = if backend.port == 0 { packet.to.port() } else { backend.port };
-        let at = SocketAddr::new(backend.address, port);
-        let calls_itself = backend.address == packet.from.ip();
+        let direct = service.direct;
+        let at = if direct { packet.to } else { SocketAddr::new(backend.address, port) };
+        let calls_itself = !direct && backend.address == packet.from.ip();
         let (v4, v6) = self.config.hairpin;
         let hairpin = if packet.from.is_ipv4() { v4 } else { v6 };
         let seen_as = if calls_itself { hairpin } else { packet.from.ip() };
         let alone = !packet.udp
             && !calls_itself
+            && !direct
             && *self.origins.entry(at).or_insert(packet.to) == packet.to;
         Flow {
             udp: packet.udp,
@@ -406,8 +413,20 @@ impl Balancer {
             heard: [arrival.now; 2],
             came_by: came_by(arrival, packet),
             counted: service.counts_requests,
+            direct,
             waiting: service.counts_requests.then_some(arrival.micros),
         }
+    }
+
+    /// Whether only the stack could send a packet on that keeps the VIP: it would come back.
+    fn is_stranded(
+        &self,
+        arrival: &Arrival<'_>,
+        packet: &Segment,
+        side: Side,
+        flow: &Flow,
+    ) -> bool {
+        flow.direct && self.fate(arrival, packet, side, flow) == Fate::Pass
     }
 
     /// Which way a packet of a flow goes.

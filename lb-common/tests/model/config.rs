@@ -68,6 +68,8 @@ pub struct Service {
     pub affinity: Option<u32>,
     /// Whether requests in flight are counted.
     pub counts_requests: bool,
+    /// Its backends have the VIP: they get packets as they are, and answer past the balancer.
+    pub direct: bool,
 }
 
 /// How long idle flows are remembered, in ticks.

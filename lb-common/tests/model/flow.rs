@@ -55,6 +55,8 @@ pub struct Flow {
     pub came_by: Client,
     /// Its requests are counted.
     pub counted: bool,
+    /// The backend answers past the balancer.
+    pub direct: bool,
     /// Since when the backend is to answer, in microseconds.
     pub waiting: Option<u32>,
 }
@@ -72,10 +74,19 @@ impl Flow {
             None
         } else if (packet.from, packet.to) == (self.client, self.vip) {
             Some(Side::Client)
-        } else if (packet.from, packet.to) == (self.backend, self.seen_as) {
+        } else if !self.direct && (packet.from, packet.to) == (self.backend, self.seen_as) {
             Some(Side::Backend)
         } else {
             None
+        }
+    }
+
+    /// Whether it counts among its backend's: until both sides are done, as far as they can be heard.
+    pub fn is_open(&self) -> bool {
+        match self.phase {
+            Phase::New | Phase::Established => true,
+            Phase::ClientDone | Phase::BackendDone => !self.direct,
+            Phase::Closed => false,
         }
     }
 

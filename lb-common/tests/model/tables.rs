@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use lb_common::abi::{
     backend::{Backend, backend_state, way},
-    service::{ListenKey, PAGE_SLOTS, RangeKey, Service, SourceKey, select, service_flag},
+    service::{ListenKey, PAGE_SLOTS, RangeKey, Service, SourceKey, forward, select, service_flag},
     settings::{Settings, settings_flag},
 };
 
@@ -159,6 +159,7 @@ fn listen(
         table_len: rows(config, service, v6).len() as u32 / width,
         affinity_ticks: service.affinity.unwrap_or(0),
         hash_seed: service.id * 77,
+        forward: if service.direct { forward::DSR } else { forward::NAT },
         ..Service::default()
     };
     let protocol = number(service.udp);

@@ -397,10 +397,12 @@ fn services() -> Vec<Service> {
         sources: Vec::new(),
         affinity: None,
         counts_requests: false,
+        direct: false,
     };
     let web = [(1, 2), (2, 1), (3, 1), (5, 1), (6, 3)];
     let sources = vec![(ip("198.18.0.0"), 24), (ip("fd00:18::"), 32), (ip("198.18.10.2"), 32)];
     let range = vec![(ip(V4), 27008, 27015), (ip(V4), 27016, 27023)];
+    let direct = |service: Service| Service { direct: true, ..service };
     let counted = |service: Service| Service { counts_requests: true, ..service };
     vec![
         service(1, Policy::Maglev, both(80), &web),
@@ -425,6 +427,12 @@ fn services() -> Vec<Service> {
             udp: true,
             ..service(12, Policy::Maglev, vec![(ip(V4), 27020, 27020)], &[(10, 1)])
         },
+        direct(counted(service(13, Policy::Adaptive, both(87), &web))),
+        direct(service(14, Policy::LeastConnections, both(89), &[(2, 1), (4, 1), (6, 1), (12, 1)])),
+        direct(Service {
+            udp: true,
+            ..service(15, Policy::Turn, both(55), &[(7, 1), (11, 1), (9, 1)])
+        }),
     ]
 }
 

@@ -22,6 +22,7 @@
 )]
 
 pub mod corners;
+pub mod direct;
 pub mod frame;
 pub mod pieces;
 pub mod rows;

@@ -5,6 +5,7 @@ use lb_common::pipeline::verdict::{Action, Reason};
 use super::{
     Expected, Row,
     corners::corners,
+    direct::direct,
     frame::{CLIENT_MAC, Frame, LOCAL_MAC, tcp, udp},
     world::{BACKEND_MAC, BRIDGE_MAC, OTHER_LINK, UPLINK, VETH},
 };
@@ -51,6 +52,7 @@ pub fn rows() -> Vec<Row> {
         handshakes(),
         endings(),
         corners(),
+        direct(),
     ]
     .concat()
 }

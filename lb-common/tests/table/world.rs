@@ -6,7 +6,9 @@ use lb_common::abi::{
     ABI_VERSION,
     address::Address,
     backend::{Backend, backend_state, way},
-    service::{ListenKey, Page, PortSet, RangeKey, Service, SourceKey, select, service_flag},
+    service::{
+        ListenKey, Page, PortSet, RangeKey, Service, SourceKey, forward, select, service_flag,
+    },
     settings::{Settings, settings_flag},
 };
 
@@ -77,6 +79,17 @@ impl World {
         world.listen("198.18.1.3", 80, 6, turns(10), &[1, 100, 1]);
         world.listen("fd00:18:1::3", 80, 6, turns(11), &[2, 100, 1]);
         world.listen("198.18.1.3", 53, 17, turns(12), &[3, 100, 1]);
+        world.backend(8, "198.18.10.8", 80, 6, way::LINK, OTHER_LINK, backend_state::UP);
+        world.backend(9, "fd00:18:10::8", 80, 6, way::PEER, VETH, backend_state::UP);
+        world.backend(10, "198.18.10.8", 53, 17, way::LINK, UPLINK, backend_state::UP);
+        world.backend(11, "198.18.10.9", 80, 6, way::STACK, 0, backend_state::UP);
+        let direct = |id| Service { forward: forward::DSR, ..hash(id) };
+        world.listen("198.18.1.4", 80, 6, direct(13), &[8]);
+        world.listen("fd00:18:1::4", 80, 6, direct(14), &[9]);
+        world.listen("198.18.1.4", 53, 17, direct(15), &[10]);
+        world.listen("198.18.1.5", 80, 6, direct(16), &[11]);
+        let flags = service_flag::TURNS;
+        world.listen("198.18.1.6", 80, 6, Service { flags, ..direct(17) }, &[8]);
         world.range("198.18.1.1", 27008, 13, 17, hash(8), &[4]);
         world
     }

@@ -4,8 +4,10 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub use super::scale::{ScaleReport, ScaleSummary};
+
 use super::names::deserialize_protocol;
-use crate::model::{Policy, Protocol};
+use crate::model::{Forward, Policy, Protocol};
 
 /// How the daemon is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +41,9 @@ pub struct StatusReport {
     /// The containers; `None`: they are not followed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub docker: Option<DockerReport>,
+    /// The services whose number of replicas is decided.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scales: Vec<ScaleSummary>,
 }
 
 /// The containers of the host as backends.
@@ -148,9 +153,14 @@ pub struct ServiceReport {
     pub listens: Vec<String>,
     /// Policy.
     pub policy: Policy,
+    /// How packets reach its backends.
+    pub forward: Forward,
     /// What limits it, where it balances by live load.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub class: Option<String>,
+    /// How many replicas it shall have, where that is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale: Option<ScaleReport>,
     /// Backends, in the order of the configuration.
     pub backends: Vec<ShareReport>,
     /// Flows begun since the maps exist.
@@ -179,6 +189,9 @@ pub struct ShareReport {
     /// What live load says of it, where the service balances by it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub load: Option<LoadReport>,
+    /// Why the service's forward mode does not reach it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub out_of_reach: Option<String>,
 }
 
 /// What live load says of a backend of a service.
@@ -328,6 +341,9 @@ pub struct Explanation {
     pub backend: Option<String>,
     /// How the service chooses.
     pub policy: Option<Policy>,
+    /// How packets reach its backends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forward: Option<Forward>,
     /// Whom it chooses among.
     pub candidates: Vec<Candidate>,
     /// The same in sentences.

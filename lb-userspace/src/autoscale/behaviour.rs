@@ -70,6 +70,11 @@ pub struct History {
 }
 
 impl History {
+    /// Takes what there is for the first recommendation.
+    pub fn begin(&mut self, now: Instant, current: u32) {
+        self.recommended.push((now, current));
+    }
+
     /// The recommendation after the windows: not more than the least one of the window upwards, not
     /// less than the largest of the window downwards. It is remembered as it came.
     pub fn stabilise(

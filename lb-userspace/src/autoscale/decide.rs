@@ -53,10 +53,10 @@ impl fmt::Display for Decision {
 }
 
 /// What follows from the load.
-struct Demand {
-    wanted: u32,
-    reason: Reason,
-    expected: f64,
+pub(super) struct Demand {
+    pub(super) wanted: u32,
+    pub(super) reason: Reason,
+    pub(super) expected: f64,
 }
 
 /// Scales one service.
@@ -78,12 +78,17 @@ impl Scaler {
         Ok(Self { settings, load, history: History::default() })
     }
 
+    /// There are so many, whoever asked for them.
+    pub fn begin(&mut self, now: Instant, current: u32) {
+        self.history.begin(now, current);
+    }
+
     /// Decides at the end of each bucket.
     pub fn decide(&mut self, now: Instant, observation: &Observation<'_>) -> Decision {
         let outlook = self.look(observation.offered);
         let current = observation.current;
         let demand = outlook.as_ref().and_then(|outlook| self.demand(outlook, observation));
-        let (wanted, reason) = self.wanted(now, observation, demand.as_ref());
+        let (wanted, reason) = wanted(&self.settings, now, observation, demand.as_ref());
         let sure = outlook.as_ref().is_some_and(Outlook::surely_falls);
         let (desired, reason) = self.hold_back(now, current, wanted, reason, sure);
         self.history.changed(now, current, desired);
@@ -125,39 +130,6 @@ impl Scaler {
             Reason::Load { offered, capacity }
         };
         Some(Demand { wanted, reason, expected })
-    }
-
-    /// The larger of what load and utilisation ask for. What is not known takes nothing away.
-    fn wanted(
-        &self,
-        now: Instant,
-        observation: &Observation<'_>,
-        demand: Option<&Demand>,
-    ) -> (u32, Reason) {
-        let Settings { target, tolerance, .. } = self.settings;
-        let current = observation.current;
-        let target = u64::from(replicas_for(target * 100.0, 1.0));
-        let used =
-            observation.pods.map(|pods| hpa::by_utilisation(pods, now, current, target, tolerance));
-        let (wanted, reason, missing) = match (demand, used) {
-            (None, None | Some(Err(_))) => return (current, Reason::Blind),
-            (Some(demand), Some(Err(_))) => (demand.wanted, demand.reason, Some("utilisation")),
-            (None, Some(Ok(used))) => {
-                let percent = used.percent;
-                let reason = Reason::Utilisation { percent, target, load_known: false };
-                (used.replicas, reason, Some("the load"))
-            }
-            (Some(demand), Some(Ok(used))) if used.replicas > demand.wanted => {
-                let percent = used.percent;
-                let reason = Reason::Utilisation { percent, target, load_known: true };
-                (used.replicas, reason, None)
-            }
-            (Some(demand), None | Some(Ok(_))) => (demand.wanted, demand.reason, None),
-        };
-        match missing {
-            Some(what) if wanted < current => (current, Reason::Unmeasured { wanted, what }),
-            Some(_) | None => (wanted, reason),
-        }
     }
 
     /// Windows, rates, bounds and the cooldown, in this order; the last that binds is the reason.
@@ -203,6 +175,39 @@ impl Scaler {
             }
             Some(_) | None => result,
         }
+    }
+}
+
+/// The larger of what load and utilisation ask for. What is not known takes nothing away.
+pub(super) fn wanted(
+    settings: &Settings,
+    now: Instant,
+    observation: &Observation<'_>,
+    demand: Option<&Demand>,
+) -> (u32, Reason) {
+    let Settings { target, tolerance, .. } = *settings;
+    let current = observation.current;
+    let target = u64::from(replicas_for(target * 100.0, 1.0));
+    let used =
+        observation.pods.map(|pods| hpa::by_utilisation(pods, now, current, target, tolerance));
+    let (wanted, reason, missing) = match (demand, used) {
+        (None, None | Some(Err(_))) => return (current, Reason::Blind),
+        (Some(demand), Some(Err(_))) => (demand.wanted, demand.reason, Some("utilisation")),
+        (None, Some(Ok(used))) => {
+            let percent = used.percent;
+            let reason = Reason::Utilisation { percent, target, load_known: false };
+            (used.replicas, reason, Some("the load"))
+        }
+        (Some(demand), Some(Ok(used))) if used.replicas > demand.wanted => {
+            let percent = used.percent;
+            let reason = Reason::Utilisation { percent, target, load_known: true };
+            (used.replicas, reason, None)
+        }
+        (Some(demand), None | Some(Ok(_))) => (demand.wanted, demand.reason, None),
+    };
+    match missing {
+        Some(what) if wanted < current => (current, Reason::Unmeasured { wanted, what }),
+        Some(_) | None => (wanted, reason),
     }
 }
 

@@ -232,7 +232,7 @@ fn sentences() {
             "from 4 to 5: 230.0 requests/s are offered, a replica can take 100.0",
             "keep 5: 240.0 requests/s are offered, a replica can take 100.0",
             "keep 5: 1 are wanted, but not for all of the last 300 s",
-            "keep 5: neither load nor utilisation is known",
+            "keep 5: neither what the load needs nor utilisation is known",
             "from 5 to 7: the load is not known; replicas use 70 %, 50 % is the target",
             "from 7 to 14: 180 are wanted, more than may change at once",
         ]

@@ -181,7 +181,18 @@ impl Hpa {
     /// One with the default behaviour.
     #[must_use]
     pub fn new(min: u32, max: u32) -> Self {
-        Self { min, max, behaviour: Behaviour::default(), history: History::default() }
+        Self::with(min, max, Behaviour::default())
+    }
+
+    /// One with a `behavior`.
+    #[must_use]
+    pub fn with(min: u32, max: u32, behaviour: Behaviour) -> Self {
+        Self { min, max, behaviour, history: History::default() }
+    }
+
+    /// There are so many, whoever asked for them.
+    pub fn begin(&mut self, now: Instant, current: u32) {
+        self.history.begin(now, current);
     }
 
     /// The number of replicas after a proposal; without one it stays within its bounds.

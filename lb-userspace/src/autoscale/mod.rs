@@ -5,20 +5,27 @@
 //! and a reason of it; it never asks for less than what the load of this moment needs, whatever
 //! the forecast, and never takes a replica away on what it does not know. `hpa` is the algorithm of
 //! Kubernetes' `HorizontalPodAutoscaler`: the comparator, and the guard for what the load does not
-//! tell. Both are held back by the same windows and rates (`behaviour`).
+//! tell. Both are held back by the same windows and rates (`behaviour`). `fleet` says which replicas
+//! have to be made and which have to go for the number to be true.
 
+pub mod autoscaler;
 pub mod behaviour;
 pub mod buckets;
 pub mod decide;
+pub mod fleet;
 pub mod hpa;
+pub mod offered;
 mod reason;
 pub mod settings;
 
 pub use self::{
+    autoscaler::Autoscaler,
     behaviour::{Behaviour, Direction, History, Rate, Step},
     buckets::Buckets,
     decide::{Decision, Observation, Scaler},
+    fleet::{Fleet, Replica, Rules, Standing},
     hpa::{Hpa, Pod, Sample},
+    offered::Offered,
     reason::Reason,
     settings::{Settings, SettingsError},
 };

@@ -130,7 +130,7 @@ impl fmt::Display for Reason {
             Self::Unmeasured { wanted, what } => {
                 write!(f, "{wanted} would do, but {what} is not known")
             }
-            Self::Blind => write!(f, "neither load nor utilisation is known"),
+            Self::Blind => write!(f, "neither what the load needs nor utilisation is known"),
         }
     }
 }

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use super::Behaviour;
-use crate::forecast::Method;
+use super::{Behaviour, Direction, Rate, Step};
+use crate::{
+    forecast::{Method, Smoothing},
+    model::{Algorithm, Forecast, Scale},
+};
 
 /// How to scale one service.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,8 +25,11 @@ pub struct Settings {
     pub window: usize,
     /// How to forecast.
     pub method: Method,
-    /// How long nine of ten replicas need until they take requests.
+    /// How long nine of ten replicas need until they answer.
     pub start: Duration,
+    /// How long after that until one has its whole share: it is told to the balancer, and begins
+    /// slowly.
+    pub warm_up: Duration,
     /// How many deviations of recent forecasts are added to a forecast.
     pub margin: f64,
     /// Windows and rates.
@@ -46,6 +52,7 @@ impl Default for Settings {
             window: 10,
             method: Method::Grey,
             start: Duration::from_mins(1),
+            warm_up: Duration::from_secs(30),
             margin: 1.0,
             behaviour: Behaviour::default(),
             sure_window: Duration::from_mins(2),
@@ -91,8 +98,41 @@ pub enum SettingsError {
 
 /// Fewer values are no forecast.
 pub(super) const WINDOW_MIN: usize = 5;
-/// A replica that is ready has to be told to the balancer, and to warm up.
-const AFTER_START: Duration = Duration::from_secs(30);
+/// The part of the window downwards that does where a model says that the load does not grow: two
+/// minutes of five.
+const SURE: (u32, u32) = (2, 5);
+
+impl From<&Scale> for Settings {
+    fn from(scale: &Scale) -> Self {
+        let method = match scale.algorithm {
+            Algorithm::Weir(Forecast::Grey) => Method::Grey,
+            Algorithm::Weir(Forecast::Holt) => Method::Holt(Smoothing::LOAD),
+            Algorithm::Weir(Forecast::None) | Algorithm::Hpa => Method::Last,
+        };
+        let part = |percent| f64::from(percent) / 100.0;
+        let rate = |step| Rate { step, period: scale.bucket };
+        let up = vec![rate(Step::Replicas(4)), rate(Step::Percent(100))];
+        let down = vec![rate(Step::Percent(100))];
+        Self {
+            min: scale.min,
+            max: scale.max,
+            target: part(scale.target_percent),
+            tolerance: part(scale.tolerance_percent),
+            bucket: scale.bucket,
+            window: usize::try_from(scale.window).unwrap_or(usize::MAX),
+            method,
+            start: scale.start_time,
+            warm_up: scale.warm_up,
+            behaviour: Behaviour {
+                up: Direction { window: Duration::ZERO, rates: up },
+                down: Direction { window: scale.down_window, rates: down },
+            },
+            sure_window: scale.down_window * SURE.0 / SURE.1,
+            cooldown: scale.cooldown,
+            ..Self::default()
+        }
+    }
+}
 
 impl Settings {
     /// All that is wrong.
@@ -123,13 +163,13 @@ impl Settings {
     /// The window downwards; `sure` if a model says that the load does not grow.
     pub(super) fn shrinking(&self, sure: bool) -> Duration {
         let usual = self.behaviour.down.window;
-        let twice = self.start.saturating_add(AFTER_START).saturating_mul(2);
+        let twice = self.start.saturating_add(self.warm_up).saturating_mul(2);
         if sure { self.sure_window.max(twice).min(usual) } else { usual }
     }
 
     /// How many buckets a replica that is started with this decision may be late.
     pub(super) fn steps(&self) -> usize {
-        let ahead = self.start.saturating_add(AFTER_START).as_nanos();
+        let ahead = self.start.saturating_add(self.warm_up).as_nanos();
         usize::try_from(ahead.div_ceil(self.bucket.as_nanos().max(1))).unwrap_or(usize::MAX)
     }
 }
@@ -142,6 +182,22 @@ mod tests {
     fn the_defaults_are_sound() {
         assert_eq!(Settings::default().mistakes(), []);
         assert_eq!(Settings::default().steps(), 6);
+    }
+
+    fn configured(algorithm: Algorithm) -> Scale {
+        let text = "services: [{ name: a, listen: [198.18.0.1:80], scale: { max: 10 } }]\n";
+        let config = crate::config::parse("weir.yaml", text).unwrap().config;
+        Scale { algorithm, ..*config.services[0].scale.clone().unwrap() }
+    }
+
+    #[test]
+    fn what_is_not_configured_is_the_default() {
+        let of = |forecast| Settings::from(&configured(Algorithm::Weir(forecast)));
+        assert_eq!(of(Forecast::Grey), Settings::default());
+        assert_eq!(of(Forecast::Holt).method, Method::Holt(Smoothing::LOAD));
+        assert_eq!(of(Forecast::None).method, Method::Last);
+        let hpa = Settings::from(&configured(Algorithm::Hpa));
+        assert_eq!((hpa.method, hpa.behaviour), (Method::Last, Behaviour::default()));
     }
 
     #[test]

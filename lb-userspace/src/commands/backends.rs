@@ -6,7 +6,7 @@ use crate::{
     admin::{
         client::ask,
         protocol::Request,
-        report::{BackendReport, BackendState, missing},
+        report::{BackendReport, BackendState, LoadReport, missing},
     },
     cli::{
         WatchArgs,
@@ -44,15 +44,25 @@ fn table(backends: &[BackendReport]) -> Table {
         ("WEIGHT", Right),
         ("FLOWS", Right),
         ("REQUESTS", Right),
+        ("CLASS", Left),
+        ("BUSY", Right),
+        ("R", Right),
+        ("CAPACITY", Right),
         ("IN", Right),
         ("OUT", Right),
         ("WAY", Left),
         ("WHY", Left),
         ("LOAD", Left),
     ])
-    .elastic(&[("SERVICES", 12), ("HEALTH", 12), ("WHY", 12), ("LOAD", 24)])
-    .spare(&["WHY", "OUT", "IN", "WEIGHT", "WAY", "LOAD", "REQUESTS", "SERVICES"]);
+    .elastic(&[("SERVICES", 12), ("HEALTH", 11), ("WHY", 12), ("LOAD", 24)])
+    .spare(&[
+        "WHY", "OUT", "IN", "WEIGHT", "WAY", "LOAD", "R", "REQUESTS", "CAPACITY", "CLASS",
+        "SERVICES",
+    ]);
     for backend in backends {
+        let load = backend.load.as_ref();
+        let figure =
+            |value: fn(&LoadReport) -> Option<String>| load.and_then(value).unwrap_or_default();
         table.row([
             backend.endpoint.as_str().into(),
             backend.services.join(",").into(),
@@ -61,11 +71,15 @@ fn table(backends: &[BackendReport]) -> Table {
             backend.weight.to_string().into(),
             units::count(backend.flows).into(),
             units::count(backend.requests).into(),
+            figure(|load| Some(load.class.clone())).into(),
+            figure(|load| Some(format!("{:.0}%", 100.0 * load.utilisation))).into(),
+            figure(|load| load.explained.map(|ratio| format!("{ratio:.1}"))).into(),
+            figure(|load| Some(format!("{:.1}", load.capacity))).into(),
             units::bytes(backend.bytes_in).into(),
             units::bytes(backend.bytes_out).into(),
             way(backend).into(),
             why(backend).into(),
-            load(backend).into(),
+            why_so_busy(backend).into(),
         ]);
     }
     table
@@ -88,7 +102,7 @@ fn why(backend: &BackendReport) -> &str {
 }
 
 /// What limits it, and what is made of that.
-fn load(backend: &BackendReport) -> String {
+fn why_so_busy(backend: &BackendReport) -> String {
     match (&backend.load, backend.no_figures.as_str()) {
         (Some(load), _) => load.text.clone(),
         (None, "") => String::new(),
@@ -114,10 +128,10 @@ mod tests {
     #[test]
     fn backends_are_listed_with_the_way_to_them() {
         insta::assert_snapshot!(table(&fake::backends()).render(false), @r"
-        BACKEND                   SERVICES  STATE    HEALTH                          WEIGHT  FLOWS  REQUESTS       IN      OUT  WAY            WHY                     LOAD
-        198.18.10.2:8080/tcp      web,api   up       http 200 in 1 ms                     2     12         3  3.4 MiB  1.0 GiB  peer veth1a2b  container of this host  cpu at 82 %; capacity 48.1, as measured
-        198.18.10.3:8080/tcp      web,api   down     3 failures: connection refused       2     12         3  3.4 MiB  1.0 GiB  stack          no neighbour entry      no figures of its host: there is no cgroup /sys/fs/cgroup/cpu/web1
-        [fd00:18:10::4]:8080/tcp            closing  not checked                          2     12         3  3.4 MiB  1.0 GiB  redirect #9    left the configuration
+        BACKEND                   SERVICES  STATE    HEALTH                          WEIGHT  FLOWS  REQUESTS  CLASS  BUSY    R  CAPACITY       IN      OUT  WAY            WHY                     LOAD
+        198.18.10.2:8080/tcp      web,api   up       http 200 in 1 ms                     2     12         3  cpu     82%  1.1      48.1  3.4 MiB  1.0 GiB  peer veth1a2b  container of this host  cpu at 82 %; capacity 48.1, as measured
+        198.18.10.3:8080/tcp      web,api   down     3 failures: connection refused       2     12         3                              3.4 MiB  1.0 GiB  stack          no neighbour entry      no figures of its host: there is no cgroup /sys/fs/cgroup/cpu/web1
+        [fd00:18:10::4]:8080/tcp            closing  not checked                          2     12         3                              3.4 MiB  1.0 GiB  redirect #9    left the configuration
         ");
     }
 

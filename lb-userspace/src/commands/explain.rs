@@ -18,6 +18,7 @@ use crate::{
         units,
     },
     commands::backends::state_cell,
+    model::Forward,
 };
 
 /// Asks and prints.
@@ -57,7 +58,9 @@ fn render(explanation: &Explanation, colour: bool) -> String {
     );
     if let Some(service) = &explanation.service {
         let policy = explanation.policy.map_or("none", |policy| policy.name());
-        let line = format!("service {}, policy {policy}\n", printable(service));
+        let forward = explanation.forward.filter(|forward| *forward != Forward::Nat);
+        let forward = forward.map_or_else(String::new, |it| format!(", forward {}", it.name()));
+        let line = format!("service {}, policy {policy}{forward}\n", printable(service));
         text.push_str(&line);
     }
     for line in explanation.text.lines() {
@@ -67,6 +70,14 @@ fn render(explanation: &Explanation, colour: bool) -> String {
     if !explanation.candidates.is_empty() {
         text.push('\n');
         text.push_str(&candidates(explanation).render(colour));
+    }
+    let told = explanation.candidates.iter().filter(|candidate| !candidate.load.is_empty());
+    for (index, candidate) in told.enumerate() {
+        // A sentence is longer than the rest of a line.
+        let gap = if index == 0 { "\n" } else { "" };
+        let (backend, load) = (printable(&candidate.backend), printable(&candidate.load));
+        let line = format!("{gap}{backend}: {load}\n");
+        text.push_str(&line);
     }
     text
 }
@@ -79,7 +90,6 @@ fn candidates(explanation: &Explanation) -> Table {
         ("WEIGHT", Right),
         ("CAPACITY", Right),
         ("", Left),
-        ("LOAD", Left),
     ]);
     for candidate in &explanation.candidates {
         let mark = match candidate.state {
@@ -96,7 +106,6 @@ fn candidates(explanation: &Explanation) -> Table {
             candidate.weight.to_string().into(),
             candidate.capacity.map_or_else(String::new, |it| format!("{it:.1}")).into(),
             mark,
-            candidate.load.as_str().into(),
         ]);
     }
     table
@@ -125,9 +134,11 @@ mod tests {
         service web, policy adaptive
         (12 + 1) / 2 is less than (7 + 1) / 1
 
-        CANDIDATE         FLOWS  REQUESTS  WEIGHT  CAPACITY           LOAD
-        198.18.10.2:8080     12         0       2      48.1  chosen   cpu at 82 %; capacity 48.1, as measured
+        CANDIDATE         FLOWS  REQUESTS  WEIGHT  CAPACITY
+        198.18.10.2:8080     12         0       2      48.1  chosen
         198.18.10.3:8080      7         0       1            drained
+
+        198.18.10.2:8080: cpu at 82 %; capacity 48.1, as measured
         ");
     }
 
@@ -139,6 +150,7 @@ mod tests {
             service: None,
             backend: None,
             policy: None,
+            forward: None,
             candidates: Vec::new(),
             text: "no service listens on 198.18.0.1:80/tcp\x1b[2J".into(),
             ..fake::explanation()

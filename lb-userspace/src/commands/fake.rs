@@ -14,13 +14,13 @@ use crate::{
         report::{
             AttachReport, BackendReport, BackendState, Candidate, ContainerReport,
             ContainerVerdict, DockerReport, ExplainVerdict, Explanation, FlowName, FlowReport,
-            FlowsReport, HostClientsReport, LoadReport, ReloadReport, ServiceReport, ShareReport,
-            StatusReport,
+            FlowsReport, HostClientsReport, LoadReport, ReloadReport, ScaleReport, ServiceReport,
+            ShareReport, StatusReport,
         },
         socket::{Patience, bind},
     },
     cli::{Connection, Format, WatchArgs, output::Output},
-    model::{Policy, Protocol},
+    model::{Forward, Policy, Protocol},
 };
 
 /// The fake daemon; it ends when it is dropped.
@@ -148,6 +148,7 @@ pub(super) fn status() -> StatusReport {
         flows: 12_345,
         problems: Vec::new(),
         docker: None,
+        scales: Vec::new(),
     }
 }
 
@@ -187,6 +188,7 @@ pub(super) fn services() -> Vec<ServiceReport> {
         share,
         state,
         load: None,
+        out_of_reach: None,
     };
     let first = share("198.18.10.2:8080", 2, 1.0, BackendState::Up);
     let web = ServiceReport {
@@ -194,7 +196,9 @@ pub(super) fn services() -> Vec<ServiceReport> {
         id: 1,
         listens: vec!["198.18.0.1:80/tcp".into(), "[fd00:18::1]:80/tcp".into()],
         policy: Policy::Adaptive,
+        forward: Forward::Nat,
         class: Some("cpu".into()),
+        scale: None,
         backends: vec![
             ShareReport { load: Some(busy()), ..first },
             share("198.18.10.3:8080", 0, 0.0, BackendState::Drained),
@@ -210,7 +214,9 @@ pub(super) fn services() -> Vec<ServiceReport> {
         id: 2,
         listens: vec!["198.18.0.1:53/udp".into()],
         policy: Policy::Maglev,
+        forward: Forward::Nat,
         class: None,
+        scale: None,
         backends: vec![share("[fd00:18:10::4]:53", 1, 0.0, BackendState::Down)],
         flows_total: 0,
         packets_in: 0,
@@ -232,6 +238,21 @@ fn busy() -> LoadReport {
         error_share: 0.0,
         capacity: 48.1,
         text: "cpu at 82 %; capacity 48.1, as measured".into(),
+    }
+}
+
+pub(super) fn scale() -> ScaleReport {
+    ScaleReport {
+        desired: Some(7),
+        replicas: 5,
+        healthy: 4,
+        min: 2,
+        max: 8,
+        algorithm: "weir".into(),
+        executor: "docker".into(),
+        text: "from 4 to 7: 320.0 requests/s are expected in 90 s, 190.0 are offered".into(),
+        draining: vec!["web-weir-2".into()],
+        ..ScaleReport::default()
     }
 }
 
@@ -332,6 +353,7 @@ pub(super) fn explanation() -> Explanation {
         service: Some("web".into()),
         backend: Some("198.18.10.2:8080".into()),
         policy: Some(Policy::Adaptive),
+        forward: Some(Forward::Nat),
         candidates: vec![
             candidate("198.18.10.2:8080", 12, 2, true),
             candidate("198.18.10.3:8080", 7, 1, false),

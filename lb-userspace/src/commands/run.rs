@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 use crate::{
     cli::RunArgs,
     config::{self, Loaded},
-    daemon, privileges,
+    daemon, privileges, seccomp,
 };
 
 /// Runs the daemon until a signal ends it.
@@ -19,6 +19,10 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     };
     daemon::ports::allow_many_files();
     privileges::drop_the_rest().context("cannot give up privileges that are not needed")?;
+    if let Err(error) = seccomp::refuse() {
+        // Built without filters, the kernel still balances.
+        tracing::warn!(%error, "system calls that are not needed are not refused");
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

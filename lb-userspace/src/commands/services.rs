@@ -6,7 +6,7 @@ use crate::{
     admin::{
         client::ask,
         protocol::Request,
-        report::{BackendState, ServiceReport, ShareReport},
+        report::{BackendState, ScaleReport, ServiceReport, ShareReport},
     },
     cli::{
         WatchArgs,
@@ -18,6 +18,7 @@ use crate::{
         units,
     },
     commands::{backends::state_cell, watch},
+    model::Forward,
 };
 
 /// Asks and prints, once or each second.
@@ -57,7 +58,7 @@ fn table(services: &[ServiceReport]) -> Table {
         table.row([
             service.name.as_str().into(),
             first.into(),
-            service.policy.name().into(),
+            policy(service).into(),
             Cell::default(),
             Cell::default(),
             summary(&service.backends),
@@ -68,6 +69,9 @@ fn table(services: &[ServiceReport]) -> Table {
         ]);
         for listen in listens {
             table.row([Cell::default(), listen.as_str().into()]);
+        }
+        if let Some(scale) = &service.scale {
+            table.row(scale_row(scale));
         }
         for backend in &service.backends {
             table.row([
@@ -80,11 +84,47 @@ fn table(services: &[ServiceReport]) -> Table {
                 Cell::default(),
                 Cell::default(),
                 Cell::default(),
-                backend.load.as_ref().map_or("", |load| load.text.as_str()).into(),
+                remark(backend).into(),
             ]);
         }
     }
     table
+}
+
+/// The policy, and the forward mode where it is another than most.
+fn policy(service: &ServiceReport) -> String {
+    let policy = service.policy.name();
+    match service.forward {
+        Forward::Nat => policy.to_owned(),
+        forward => format!("{policy}, {}", forward.name()),
+    }
+}
+
+/// What keeps a backend from serving, or what its load says.
+fn remark(backend: &ShareReport) -> &str {
+    let load = backend.load.as_ref().map_or("", |load| load.text.as_str());
+    backend.out_of_reach.as_deref().unwrap_or(load)
+}
+
+/// How many replicas there shall be, how many there are, and why.
+fn scale_row(scale: &ScaleReport) -> [Cell; 10] {
+    let ScaleReport { desired, replicas, healthy, min, max, text, trouble, .. } = scale;
+    let desired = desired.map_or_else(|| "?".to_owned(), |desired| desired.to_string());
+    let tone = match trouble {
+        Some(_) => Tone::Bad,
+        None if *healthy < *replicas => Tone::Warning,
+        None => Tone::Good,
+    };
+    let mut text = text.clone();
+    if !scale.draining.is_empty() {
+        text = format!("{text}; {} on their way out", scale.draining.len());
+    }
+    let mut row = <[Cell; 10]>::default();
+    row[0] = format!("  replicas ({})", scale.executor).into();
+    row[1] = format!("{desired} of {min} to {max}").into();
+    row[5] = Cell::toned(&format!("{healthy} of {replicas} up"), tone);
+    row[9] = trouble.as_ref().unwrap_or(&text).as_str().into();
+    row
 }
 
 fn summary(backends: &[ShareReport]) -> Cell {
@@ -113,6 +153,26 @@ mod tests {
         dns                   198.18.0.1:53/udp    maglev                    0 of 1 up       0      0 B      0 B
           [fd00:18:10::4]:53                                      1    0.0%  down
         ");
+    }
+
+    #[test]
+    fn replicas_have_a_row_of_their_own() {
+        let mut services = fake::services();
+        services.truncate(1);
+        services[0].scale = Some(fake::scale());
+        let said = |services: &[ServiceReport]| {
+            let text = table(services).render(false);
+            text.lines().nth(3).unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(
+            said(&services),
+            "replicas (docker) 7 of 2 to 8 4 of 5 up from 4 to 7: 320.0 requests/s are expected in \
+             90 s, 190.0 are offered; 1 on their way out"
+        );
+        let trouble = Some("web-weir-3: it ended by itself".to_owned());
+        services[0].scale = Some(ScaleReport { desired: None, trouble, ..fake::scale() });
+        let line = "replicas (docker) ? of 2 to 8 4 of 5 up web-weir-3: it ended by itself";
+        assert_eq!(said(&services), line);
     }
 
     #[test]

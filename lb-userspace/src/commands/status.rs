@@ -7,7 +7,8 @@ use crate::{
         client::ask,
         protocol::Request,
         report::{
-            ContainerReport, ContainerVerdict, DockerReport, HostClientsReport, StatusReport,
+            ContainerReport, ContainerVerdict, DockerReport, HostClientsReport, ScaleSummary,
+            StatusReport,
         },
     },
     cli::{
@@ -55,12 +56,25 @@ fn render(report: &StatusReport, colour: bool) -> String {
     if let Some(docker) = &report.docker {
         text.push_str(&containers(docker, colour));
     }
+    for scale in &report.scales {
+        text.push_str(&replicas(scale));
+    }
     for problem in &report.problems {
         let line = format!("problem: {}", printable(problem));
         text.push_str(&Tone::Bad.paint(&line, colour));
         text.push('\n');
     }
     text
+}
+
+/// How many replicas a service shall have, and has.
+fn replicas(scale: &ScaleSummary) -> String {
+    let ScaleSummary { desired, replicas, healthy, .. } = scale;
+    let service = printable(&scale.service);
+    let desired = desired.map_or_else(|| "?".to_owned(), |desired| desired.to_string());
+    let text = printable(&scale.text);
+    let told = format!("{service}: {desired} wanted, {healthy} of {replicas} up; {text}");
+    facts(&[("replicas     ", told)])
 }
 
 /// The engine, how many containers are what, and those that somebody has to look after.
@@ -180,6 +194,27 @@ mod tests {
         let text = render(&StatusReport { docker: Some(lost), ..fake::status() }, false);
         assert!(text.contains("docker.sock, lost for 3m07s"), "{text}");
         assert!(text.contains("0 published, 0 held, 0 refused"), "{text}");
+    }
+
+    #[test]
+    fn each_service_that_is_scaled_has_a_line() {
+        let scale = |service: &str, desired| ScaleSummary {
+            service: service.to_owned(),
+            desired,
+            replicas: 3,
+            healthy: 2,
+            text: "keep 3: all is well".to_owned(),
+        };
+        let scales = vec![scale("api", None), scale("web", Some(3))];
+        let text = render(&StatusReport { scales, ..fake::status() }, false);
+        let told: Vec<&str> = text.lines().skip(10).collect();
+        assert_eq!(
+            told,
+            [
+                "replicas       api: ? wanted, 2 of 3 up; keep 3: all is well",
+                "replicas       web: 3 wanted, 2 of 3 up; keep 3: all is well",
+            ]
+        );
     }
 
     #[test]

@@ -18,7 +18,9 @@ use super::{
     scalar,
     validate::{backends, health, listens::Listens, report},
 };
-use crate::model::{HealthCheck, Listen, Policy, Publish, SelfReport, ServiceName, Weight};
+use crate::model::{
+    Forward, HealthCheck, Listen, Policy, Publish, SelfReport, ServiceName, Weight,
+};
 
 /// What all labels that are meant for Weir begin with.
 pub const PREFIX: &str = "weir.";
@@ -356,7 +358,7 @@ fn health(
     let raw = At { value: raw, place };
     let nowhere = nowhere();
     let listens = listens.unwrap_or(&nowhere);
-    let backends = backends::backends(&Field::Absent, listens, false, report);
+    let backends = backends::backends(&Field::Absent, listens, Forward::Nat, false, report);
     health::health(&raw, listens, &backends, report)
 }
 
@@ -376,7 +378,7 @@ fn self_report(
     let raw = At { value: raw, place };
     let nowhere = nowhere();
     let listens = listens.unwrap_or(&nowhere);
-    let backends = backends::backends(&Field::Absent, listens, false, report);
+    let backends = backends::backends(&Field::Absent, listens, Forward::Nat, false, report);
     report::self_report(&raw, listens, &backends, report)
 }
 

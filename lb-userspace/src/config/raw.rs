@@ -57,6 +57,8 @@ pub(super) struct RawService {
     pub(super) listen: List<String>,
     /// How the backend of a new flow is chosen. Default: `adaptive`.
     pub(super) policy: Text,
+    /// How packets reach the backends: `nat` or `dsr`. Default: `nat`.
+    pub(super) forward: Text,
     /// Active health check. Default: none, every backend counts as healthy.
     pub(super) health: Field<RawHealth>,
     /// Where backends tell their own load. Default: nowhere.
@@ -69,6 +71,8 @@ pub(super) struct RawService {
     pub(super) backends: List<RawBackend>,
     /// Containers that serve, too. Default: those that name the service in their labels.
     pub(super) docker: Field<RawSelector>,
+    /// How many replicas there shall be, by load. Default: nobody asks.
+    pub(super) scale: Field<RawScale>,
 }
 
 /// A health check: either `tcp` or `http`.
@@ -150,6 +154,51 @@ pub(super) struct RawSelector {
     /// Docker network that they are reached through. Default: their label `weir.network`, or the
     /// only one that they are in.
     pub(super) network: Text,
+}
+
+/// Replicas of a service.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename = "the replicas", rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(super) struct RawScale {
+    /// Never fewer, 1 to 1000. Default: 1.
+    pub(super) min: Text,
+    /// Never more, `min` to 1000. Required.
+    pub(super) max: Text,
+    /// The part of its capacity that a replica should use, `1%` to `100%`. Default: `70%`.
+    pub(super) target: Text,
+    /// Changes of the load by less than this part change nothing, `0%` to `100%`. Default: `10%`.
+    pub(super) tolerance: Text,
+    /// What decides: `weir`, or `hpa`, the algorithm of Kubernetes. Default: `weir`.
+    pub(super) algorithm: Text,
+    /// How the load to come is guessed: `grey`, `holt` or `none`. Default: `grey`.
+    pub(super) forecast: Text,
+    /// Requests a second that a replica can take, 1 to 10000000; flows where the policy is not
+    /// `adaptive`. Default: as live load shows. Required where the policy is not `adaptive`.
+    pub(super) capacity: Text,
+    /// The time of one value of the load and of one decision, `1s` to `5m`. Default: `15s`.
+    pub(super) bucket: Text,
+    /// The values a forecast is made of, 5 to 100. Default: 10.
+    pub(super) window: Text,
+    /// How long nine of ten replicas need until they answer. Default: `1m`.
+    pub(super) start_time: Text,
+    /// How long after that until a replica has its whole share. Default: `30s`.
+    pub(super) warm_up: Text,
+    /// Replicas go that were not wanted for so long. Default: `5m`.
+    pub(super) down_window: Text,
+    /// After a change no replica goes for so long. Default: `1m`.
+    pub(super) cooldown: Text,
+    /// Who starts and stops replicas: `advise`, somebody who reads the metrics; `command`, a
+    /// program; `docker`, the daemon. Default: `advise`.
+    pub(super) executor: Text,
+    /// The program, an absolute path, and its arguments. Required with `executor: command`.
+    pub(super) command: List<String>,
+    /// How long it may take. Default: `30s`.
+    pub(super) command_timeout: Text,
+    /// The container that replicas are made after: its name, or a label, `name=value`. Default: the
+    /// oldest container of the service that was not made so.
+    pub(super) template: Text,
+    /// `true`: it is only said what would be done. Default: `false`.
+    pub(super) dry_run: Text,
 }
 
 /// Docker.

@@ -16,7 +16,8 @@ use super::{
     error::{Mistake, nearest, shown},
 };
 use crate::model::{
-    AllDown, Attach, HostClients, LabelRule, Policy, ServiceName, Unserved, Weight,
+    AllDown, Attach, Forecast, Forward, HostClients, LabelRule, Policy, ServiceName, Template,
+    Unserved, Weight,
 };
 
 /// Longest duration. The dataplane counts in 32-bit ticks that wrap, so ages must stay well below
@@ -94,6 +95,13 @@ pub(super) fn policy(text: &str) -> Result<Policy, Mistake> {
     Err(unknown_word("policy", text, &known))
 }
 
+/// A forward mode.
+pub(super) fn forward(text: &str) -> Result<Forward, Mistake> {
+    let known = Forward::ALL.map(Forward::name);
+    let found = Forward::ALL.into_iter().find(|forward| forward.name() == text);
+    found.ok_or_else(|| unknown_word("forward mode", text, &known))
+}
+
 /// A hook.
 pub(super) fn attach(text: &str) -> Result<Attach, Mistake> {
     match text {
@@ -138,6 +146,51 @@ fn unknown_word(noun: &str, text: &str, known: &[&str]) -> Mistake {
     }
 }
 
+/// One of these words.
+pub(super) fn one_of<'a>(noun: &str, text: &str, known: &[&'a str]) -> Result<&'a str, Mistake> {
+    let found = known.iter().find(|word| **word == text);
+    found.copied().ok_or_else(|| unknown_word(noun, text, known))
+}
+
+/// `70%`.
+pub(super) fn percent(min: u32) -> impl Fn(&str) -> Result<u32, Mistake> {
+    move |text| {
+        let number = text.strip_suffix('%').and_then(plain_number);
+        let number = number.and_then(|number| u32::try_from(number).ok());
+        number.filter(|number| (min..=100).contains(number)).ok_or_else(|| {
+            Mistake::new(format!("{} is not a part from {min}% to 100%", shown(text)))
+                .hint("a whole number with `%`, such as `70%`")
+        })
+    }
+}
+
+/// Whether the algorithm is that of Kubernetes.
+pub(super) fn algorithm(text: &str) -> Result<bool, Mistake> {
+    one_of("algorithm", text, &["weir", "hpa"]).map(|word| word == "hpa")
+}
+
+/// How to forecast.
+pub(super) fn forecast(text: &str) -> Result<Forecast, Mistake> {
+    match text {
+        "grey" => Ok(Forecast::Grey),
+        "holt" => Ok(Forecast::Holt),
+        "none" => Ok(Forecast::None),
+        other => Err(unknown_word("forecast", other, &["grey", "holt", "none"])),
+    }
+}
+
+/// The name of a container, or a label with its value.
+pub(super) fn template(text: &str) -> Result<Template, Mistake> {
+    if text.contains('=') {
+        return label_rule(text).map(Template::Label);
+    }
+    if is_docker_name(text) {
+        return Ok(Template::Name(text.to_owned()));
+    }
+    Err(Mistake::new(format!("{} is neither the name of a container nor a label", shown(text)))
+        .hint("`web-1`, or `name=value`"))
+}
+
 /// `true` or `false`.
 pub(super) fn truth(text: &str) -> Result<bool, Mistake> {
     match text {
@@ -162,13 +215,17 @@ pub(super) fn label_rule(text: &str) -> Result<LabelRule, Mistake> {
 
 /// The name of a Docker network.
 pub(super) fn network_name(text: &str) -> Result<String, Mistake> {
-    let first = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
-    let rest = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
-    if first && text.bytes().all(rest) {
+    if is_docker_name(text) {
         return Ok(text.to_owned());
     }
     Err(Mistake::new(format!("{} is not the name of a Docker network", shown(text)))
         .hint("of `a-z A-Z 0-9 - _ .`, beginning with a letter or digit"))
+}
+
+fn is_docker_name(text: &str) -> bool {
+    let first = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+    let rest = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
+    first && text.bytes().all(rest)
 }
 
 /// The one value of `health.tcp`.

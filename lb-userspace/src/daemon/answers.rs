@@ -82,8 +82,7 @@ impl Daemon {
     }
 
     fn status(&self) -> anyhow::Result<Data> {
-        let endpoints = self.state.endpoints();
-        let up = |endpoint: &&Endpoint| self.state.backend_state(endpoint) == BackendState::Up;
+        let up = |endpoint: &Endpoint| self.state.backend_state(endpoint) == BackendState::Up;
         let attach = self.dataplane.attached().into_iter();
         Ok(Data::Status(Box::new(StatusReport {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -100,11 +99,12 @@ impl Daemon {
                 .collect(),
             host_clients: self.host_clients_report(),
             services: self.state.config.services.len(),
-            backends_up: endpoints.iter().filter(up).count(),
-            backends_total: endpoints.len(),
+            backends_up: self.state.endpoints().filter(up).count(),
+            backends_total: self.state.endpoints().count(),
             flows: self.counters()?.readings.values().map(|reading| reading.load.flows).sum(),
             problems: self.problems.clone(),
             docker: self.docker_report(),
+            scales: self.scale_summaries(),
         })))
     }
 
@@ -132,7 +132,9 @@ impl Daemon {
                 id,
                 listens: service.listens.iter().map(ToString::to_string).collect(),
                 policy: service.policy,
+                forward: service.forward,
                 class: self.class_of(service),
+                scale: self.scale_report(service),
                 backends: self.shares(service),
                 flows_total: traffic.flows,
                 packets_in: traffic.packets_in,
@@ -148,7 +150,11 @@ impl Daemon {
     fn shares(&self, service: &Service) -> Vec<ShareReport> {
         let part = |spec: &crate::model::BackendSpec| {
             let (endpoint, configured) = (spec.endpoint, spec.weight.get());
-            let state = self.state.backend_state(&endpoint);
+            let out_of_reach = self.state.out_of_reach(service, &endpoint);
+            let state = match self.state.backend_state(&endpoint) {
+                BackendState::Up if out_of_reach.is_some() => BackendState::Down,
+                state => state,
+            };
             let weight = self.state.weight(&service.name, endpoint, configured);
             let part = match self.state.learned(&service.name, &endpoint) {
                 Some(learned) if learned.ejected => 0,
@@ -169,7 +175,8 @@ impl Daemon {
             let total = totals[usize::from(endpoint.address.is_ipv4())];
             let share = if total > 0.0 { part / total } else { 0.0 };
             let load = self.load_report(service, &endpoint);
-            ShareReport { endpoint: name(&endpoint), weight, share, state, load }
+            let out_of_reach = self.state.out_of_reach(service, &endpoint);
+            ShareReport { endpoint: name(&endpoint), weight, share, state, load, out_of_reach }
         };
         parts.into_iter().map(share).collect()
     }
@@ -179,7 +186,6 @@ impl Daemon {
         let mut reports: Vec<_> = self
             .state
             .endpoints()
-            .into_iter()
             .map(|endpoint| self.backend_report(endpoint, &counters))
             .collect();
         reports.extend(self.closing_reports(&counters));
@@ -211,17 +217,29 @@ impl Daemon {
             way: way_name(resolved.map_or(way::STACK, |resolved| resolved.way)).to_owned(),
             ifindex,
             interface: self.names.get(&ifindex).cloned().unwrap_or_default(),
-            why: resolved.map_or_else(String::new, |resolved| resolved.why.clone()),
+            why: self.why_this_way(&endpoint, &services),
             load,
             no_figures: self.no_figures(&endpoint).unwrap_or_default(),
             ..with_traffic(traffic)
         }
     }
 
+    /// The way to a backend in words, and which services cannot use it.
+    fn why_this_way(&self, endpoint: &Endpoint, services: &[&Service]) -> String {
+        let way = self.state.ways().get(&endpoint.address);
+        let way = way.map_or_else(String::new, |resolved| resolved.why.clone());
+        let reach = |service: &&Service| {
+            let why = self.state.out_of_reach(service, endpoint)?;
+            Some(format!("{}: {why}", service.name))
+        };
+        let whys = services.iter().filter_map(reach);
+        std::iter::once(way).chain(whys).collect::<Vec<_>>().join("; ")
+    }
+
     /// Backends that left the configuration and still have flows.
     fn closing_reports(&self, counters: &Counters) -> Vec<BackendReport> {
-        let known: Vec<_> =
-            self.state.endpoints().iter().filter_map(|e| self.backend_id(e)).collect();
+        let known: std::collections::BTreeSet<u32> =
+            self.state.endpoints().filter_map(|endpoint| self.backend_id(&endpoint)).collect();
         let closing = self.observed.present_backends().filter(|(id, _)| !known.contains(id));
         closing
             .map(|(id, endpoint)| BackendReport {

@@ -29,8 +29,8 @@ impl Daemon {
     /// Finds the ways to all backends, also to those that left and keep their flows: the program
     /// must stay where their replies arrive.
     pub(super) async fn resolve(&mut self) -> anyhow::Result<()> {
-        let mut addresses = self.state.addresses();
-        addresses.extend(self.observed.present_backends().map(|(_, endpoint)| endpoint.address));
+        let mut addresses = self.state.addresses().clone();
+        addresses.extend(self.observed.addresses());
         let mut ways = self.links.resolve(&addresses).await?;
         if self.state.hook == Hook::Xdp {
             // A frame that XDP redirects into a veth is lost unless the other end polls for it.
@@ -174,11 +174,10 @@ impl Daemon {
 
     /// Makes a plan and carries it out.
     pub(super) fn reconcile(&mut self) -> anyhow::Result<()> {
-        let desired = self.state.desired();
-        let backends = self.observed.backends.keys().copied();
-        let flows = self.dataplane.open_flows(backends);
+        self.state.update();
+        let flows = self.dataplane.open_flows(self.memory.closing());
         let input = PlanInput {
-            desired: &desired,
+            desired: &self.state.wanted.desired,
             observed: &self.observed,
             memory: &self.memory,
             flows: &flows,
@@ -186,6 +185,7 @@ impl Daemon {
             drain: self.state.config.drain,
             limits: room(self.state.config.limits),
             build: table::build,
+            scope: self.state.wanted.scope(),
         };
         let plan = reconcile::plan(&input).context("the configuration does not fit")?;
         self.memory = plan.next.clone();
@@ -193,6 +193,7 @@ impl Daemon {
             debug!(why = step.why, "step");
         }
         reconcile::execute(&plan, &mut self.dataplane.maps, &mut self.observed)?;
+        self.state.wanted.is_in_place();
         let desperate: Vec<String> =
             self.state.last_resorts().into_iter().map(ToString::to_string).collect();
         let said = if desperate.is_empty() {
@@ -216,7 +217,7 @@ impl Daemon {
         let now = self.dataplane.ticks()?;
         // The programs stamp flows with the low half.
         #[expect(clippy::cast_possible_truncation, reason = "the low half is meant")]
-        let removed = self.dataplane.sweep(&self.observed.settings, now as u32)?;
+        let removed = self.dataplane.sweep(&self.observed, now as u32)?;
         debug!(removed, "idle flows removed");
         Ok(())
     }

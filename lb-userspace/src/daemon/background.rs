@@ -9,7 +9,7 @@ use super::{Options, run};
 use crate::lab::{Netns, Worker};
 
 /// How long a daemon may take to come up.
-const START_MAX: Duration = Duration::from_secs(10);
+const START_MAX: Duration = Duration::from_mins(1);
 
 /// A running daemon. Dropping it takes it off its host.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 //! every service that balances by it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
@@ -117,7 +117,8 @@ impl Capacities {
         let (at, now) = (now, now.saturating_duration_since(started));
         let traffic = self.measure(now, state, readings);
         let followed: Vec<&Service> = state.followed().collect();
-        self.services.retain(|name, _| followed.iter().any(|service| service.name == *name));
+        let names: BTreeSet<&ServiceName> = followed.iter().map(|service| &service.name).collect();
+        self.services.retain(|name, _| names.contains(name));
         let mut told = BTreeMap::new();
         for service in followed {
             let samples = samples((state, at), service, &traffic, &hosts);
@@ -149,7 +150,8 @@ impl Capacities {
         here.into_iter().map(measure).collect()
     }
 
-    fn verdict(&self, service: &ServiceName, who: &Who) -> Option<&Verdict> {
+    /// What was decided about a backend of a service.
+    pub(super) fn verdict(&self, service: &ServiceName, who: &Who) -> Option<&Verdict> {
         self.services.get(service)?.decision.as_ref()?.backends.get(who)
     }
 }
@@ -196,9 +198,10 @@ impl Daemon {
     /// Looks after the capacities, and says that somebody does.
     pub(super) fn follow_load(&mut self) -> anyhow::Result<()> {
         let followed = self.state.followed().flat_map(|service| &service.backends);
-        let ids: BTreeMap<u32, Endpoint> = followed
-            .filter_map(|spec| Some((self.backend_id(&spec.endpoint)?, spec.endpoint)))
-            .collect();
+        let followed: BTreeSet<Endpoint> = followed.map(|spec| spec.endpoint).collect();
+        let present = self.observed.present_backends();
+        let ids: BTreeMap<u32, Endpoint> =
+            present.filter(|(_, endpoint)| followed.contains(endpoint)).collect();
         let readings = self.dataplane.readings(ids.keys().copied())?;
         let readings = readings.into_iter().map(|(id, reading)| (ids[&id], reading)).collect();
         let told = self.capacities.tick((Instant::now(), self.started), &self.state, &readings);
@@ -221,7 +224,7 @@ impl Daemon {
             error_share,
             capacity,
             reported: verdict.explanation.reported,
-            text: [Some(verdict.explanation.to_string()), self.missing(endpoint)]
+            text: [Some(verdict.explanation.to_string()), self.remarks(endpoint)]
                 .into_iter()
                 .flatten()
                 .collect::<Vec<_>>()
@@ -238,15 +241,17 @@ impl Daemon {
     /// The same in a sentence.
     pub(super) fn load_text(&self, service: &Service, endpoint: &Endpoint) -> String {
         let text = self.load_report(service, endpoint).map(|load| load.text);
-        text.or_else(|| self.missing(endpoint)).unwrap_or_default()
+        text.or_else(|| self.remarks(endpoint)).unwrap_or_default()
     }
 
-    /// What is not known of a backend and could be, in a sentence.
-    fn missing(&self, endpoint: &Endpoint) -> Option<String> {
+    /// What its agent wants, and what is not known of a backend and could be, in a sentence.
+    fn remarks(&self, endpoint: &Endpoint) -> Option<String> {
         let of_host = self.no_figures(endpoint).map(|why| missing(&why));
         let own = self.state.reports.trouble(endpoint).map(|why| format!("its report: {why}"));
-        let both: Vec<String> = [of_host, own].into_iter().flatten().collect();
-        (!both.is_empty()).then(|| both.join("; "))
+        let percent = self.state.reports.percent(endpoint);
+        let wanted = (percent != 100).then(|| format!("its agent asks for {percent} % of it"));
+        let all: Vec<String> = [wanted, of_host, own].into_iter().flatten().collect();
+        (!all.is_empty()).then(|| all.join("; "))
     }
 
     /// What limits a service.

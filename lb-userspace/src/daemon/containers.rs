@@ -1,7 +1,7 @@
 //! What containers change: the configuration in force, and flows that lose their end.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     net::IpAddr,
     time::{Duration, Instant},
 };
@@ -221,7 +221,7 @@ impl Daemon {
         let settled = !matches!(self.containers.view.link, Link::Connecting);
         let lost = lost(&old, discovered, self.containers.alive().as_ref());
         let backends = discovered.backends.clone();
-        let before = self.state.addresses();
+        let before = self.state.addresses().clone();
         self.state.replace(config, backends, settled);
         self.cut(&lost)?;
         if cause == Cause::Containers {
@@ -233,7 +233,7 @@ impl Daemon {
         others.retain(|endpoint, _| !lost.contains(endpoint));
         self.checker.sync(&others);
         self.checker.sync(&checks);
-        let same_places = lost.is_empty() && before == self.state.addresses();
+        let same_places = lost.is_empty() && before == *self.state.addresses();
         if cause == Cause::Containers && same_places {
             return Ok(());
         }
@@ -247,17 +247,15 @@ impl Daemon {
     /// generation: the dataplane answers for what belongs to the old one, instead of sending it
     /// into nothing, or to the next container at the address.
     fn cut(&mut self, lost: &BTreeSet<Endpoint>) -> anyhow::Result<()> {
-        let present: BTreeMap<Endpoint, u32> =
-            self.observed.present_backends().map(|(id, endpoint)| (endpoint, id)).collect();
         for endpoint in lost {
-            let Some(id) = present.get(endpoint) else { continue };
-            let Some(old) = self.observed.backends.get(id) else { continue };
+            let Some(id) = self.observed.backend_of(endpoint) else { continue };
+            let Some(old) = self.observed.backends.get(&id) else { continue };
             let value = Backend {
                 generation: old.generation.wrapping_add(1),
                 state: backend_state::CLOSED,
                 ..*old
             };
-            let write = Write::Backend { id: *id, value };
+            let write = Write::Backend { id, value };
             self.dataplane.maps.write(&write)?;
             self.observed.apply(&write);
         }

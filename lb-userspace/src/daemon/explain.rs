@@ -20,7 +20,7 @@ use super::{Daemon, answers::name};
 use crate::{
     admin::{
         Data,
-        report::{Candidate, ExplainVerdict, Explanation, FlowName},
+        report::{BackendState, Candidate, ExplainVerdict, Explanation, FlowName},
     },
     model::{BackendSpec, Policy, Protocol, Service},
 };
@@ -54,6 +54,7 @@ impl Daemon {
             reason: reason.map_or("unknown", Reason::name).to_owned(),
             service: service.map(|service| service.name.to_string()),
             policy: service.map(|service| service.policy),
+            forward: service.map(|service| service.forward),
             candidates: self.candidates(service, choice.backend, &tables, flow.destination),
             verdict,
             backend,
@@ -100,7 +101,10 @@ impl Daemon {
                 weight: self.state.weight(&service.name, spec.endpoint, spec.weight.get()),
                 capacity: self.load_report(service, &spec.endpoint).map(|load| load.capacity),
                 load: self.load_text(service, &spec.endpoint),
-                state: self.state.backend_state(&spec.endpoint),
+                state: match self.state.out_of_reach(service, &spec.endpoint) {
+                    Some(_) => BackendState::Down,
+                    None => self.state.backend_state(&spec.endpoint),
+                },
                 chosen: id == chosen && id != 0,
             }
         };

@@ -31,6 +31,7 @@ mod tests {
             ifindex: 0,
             dst_mac,
             src_mac,
+            on_link: true,
             veth: None,
             of_host: false,
             unresolved,

@@ -12,9 +12,13 @@ mod host_clients;
 mod machines;
 mod numbers;
 pub mod ports;
+mod reach;
 mod reports;
+mod scale;
 mod settings;
 mod state;
+mod wanted;
+mod writes;
 
 use std::{
     path::{Path, PathBuf},
@@ -37,13 +41,15 @@ use crate::{
     dataplane::{Dataplane, LoadOptions, host, links, pins::Pins},
     health::{Checker, Outcome, Probed},
     load::report::{Asker, Report, Said},
-    maps::{LbMaps as _, Snapshot},
+    maps::LbMaps as _,
     model::{Config, Docker, Endpoint},
-    reconcile::Memory,
+    reconcile::{Memory, Observed},
 };
 use capacities::Capacities;
 use containers::Containers;
+use scale::Scalers;
 use state::State;
+pub use writes::{Names, Writes, writes_for};
 
 /// How often the plan is made anew and idle flows are looked for.
 const TICK: Duration = Duration::from_secs(1);
@@ -73,7 +79,8 @@ pub struct Daemon {
     asker: Asker,
     containers: Containers,
     capacities: Capacities,
-    observed: Snapshot,
+    scalers: Scalers,
+    observed: Observed,
     memory: Memory,
     started: Instant,
     last_reload: Reload,
@@ -84,6 +91,8 @@ pub struct Daemon {
     no_host_clients: Option<String>,
     names: std::collections::BTreeMap<u32, String>,
     ticks: u64,
+    /// How long the last one took: live load, and all of it.
+    round: (Duration, Duration),
 }
 
 /// How the last reload ended.
@@ -172,13 +181,14 @@ impl Daemon {
         let load = LoadOptions { limits: config.limits, bpffs: options.bpffs, trace: false };
         let mut dataplane = Dataplane::load(&load)?;
         let ticks_per_second = dataplane.ticks_per_second()?;
-        let observed = dataplane.maps.snapshot()?;
+        let observed = Observed::from(dataplane.maps.snapshot()?);
         let generation = observed.settings.generation;
         let links = links::Links::open().context("cannot ask the kernel for links")?;
         let now = Instant::now();
         let mut daemon = Self {
             state: State::new(config.clone(), ticks_per_second, generation),
             capacities: Capacities::default(),
+            scalers: Scalers::default(),
             containers: Containers::new(Loaded { config, docker }, now),
             file: options.file.as_deref().map(absolute),
             dataplane,
@@ -195,6 +205,7 @@ impl Daemon {
             no_host_clients: None,
             names: std::collections::BTreeMap::new(),
             ticks: 0,
+            round: Default::default(),
         };
         if let Err(error) = daemon.come_up().await {
             // The host stays as it was.
@@ -294,6 +305,7 @@ impl Daemon {
 
     async fn tick(&mut self) {
         self.ticks += 1;
+        let start = Instant::now();
         if self.state.has_unresolved() {
             self.nudge();
             self.links_changed().await;
@@ -301,17 +313,23 @@ impl Daemon {
         if self.ticks.is_multiple_of(SWEEP_TICKS) {
             let result = self.sweep();
             self.tell("sweep", result);
+            let result = self.dataplane.check_pins();
+            self.tell("pins", result.map_err(Into::into));
             self.try_ports_again().await;
         }
         self.ask_for_reports();
+        let before_load = start.elapsed();
         let result = self.follow_load();
         self.tell("load", result);
-        let before = self.observed.present_backends().count();
+        self.round.0 = start.elapsed().saturating_sub(before_load);
+        self.scale();
+        let before = self.observed.present_count();
         self.reconcile_or_tell();
-        if self.observed.present_backends().count() < before {
+        if self.observed.present_count() < before {
             // Nobody needs the program on the way to what has ended.
             self.links_changed().await;
         }
+        self.round.1 = start.elapsed();
     }
 }
 
@@ -326,67 +344,4 @@ fn follow(file: Option<&Path>) -> anyhow::Result<(mpsc::Receiver<()>, Option<mps
     }
     let (sender, receiver) = mpsc::channel(1);
     Ok((receiver, Some(sender)))
-}
-
-/// Names of services and backends by their ids in the maps.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Names {
-    services: std::collections::BTreeMap<u32, String>,
-    backends: std::collections::BTreeMap<u32, String>,
-}
-
-impl Names {
-    /// The service's name; `None` for id 0.
-    #[must_use]
-    pub fn service(&self, id: u32) -> Option<String> {
-        self.services.get(&id).cloned()
-    }
-
-    /// The backend's address; `None` for id 0.
-    #[must_use]
-    pub fn backend(&self, id: u32) -> Option<String> {
-        self.backends.get(&id).cloned()
-    }
-}
-
-/// The maps of a configuration as writes, with the names behind the ids.
-#[derive(Clone, Debug, Default)]
-pub struct Writes {
-    /// The writes, in order.
-    pub writes: Vec<crate::maps::Write>,
-    /// The names.
-    pub names: Names,
-}
-
-/// What a daemon would write for a configuration on a host where every backend is healthy and is
-/// reached through the stack: `weir simulate` runs packets against that.
-pub fn writes_for(config: Config, ticks_per_second: u32) -> anyhow::Result<Writes> {
-    let (drain, limits) = (config.drain, apply::room(config.limits));
-    let state = State::new(config, ticks_per_second, 0);
-    let desired = state.desired();
-    let mut observed = Snapshot::default();
-    let input = crate::reconcile::PlanInput {
-        desired: &desired,
-        observed: &observed,
-        memory: &Memory::default(),
-        flows: &std::collections::BTreeMap::new(),
-        now: Instant::now(),
-        drain,
-        limits,
-        build: crate::table::build,
-    };
-    let plan = crate::reconcile::plan(&input).context("the configuration does not fit")?;
-    let writes: Vec<_> = plan.steps.into_iter().map(|step| step.write).collect();
-    for write in &writes {
-        observed.apply(write);
-    }
-    let id = |service: &crate::model::Service| {
-        service.listens.iter().find_map(|listen| observed.service_of(listen))
-    };
-    let services = state.config.services.iter();
-    let names = Names {
-        services: services.filter_map(|s| Some((id(s)?, s.name.to_string()))).collect(),
-        backends: observed.present_backends().map(|(id, e)| (id, e.to_string())).collect(),
-    };
-    Ok(Writes { writes, names })
 }

@@ -25,6 +25,7 @@ impl Daemon {
             backends_up: service.backends.iter().filter(|b| is_up(&b.endpoint)).count() as u64,
             backends: service.backends.len() as u64,
             loads: self.loads(service),
+            scale: self.scale_report(service),
         };
         let backend = |endpoint: Endpoint| {
             let id = self.backend_id(&endpoint);
@@ -37,11 +38,12 @@ impl Daemon {
         };
         let input = MetricsInput {
             services: self.state.config.services.iter().map(service).collect(),
-            backends: self.state.endpoints().into_iter().map(backend).collect(),
+            backends: self.state.endpoints().map(backend).collect(),
             reasons: counters.reasons.clone(),
             generation: self.state.generation,
             reloads_ok: self.reloads_ok,
             reloads_failed: self.reloads_failed,
+            round: self.round,
             docker: self.docker_metrics(),
         };
         Ok(Data::Metrics(metrics::render(&input)))

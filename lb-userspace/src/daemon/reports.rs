@@ -4,10 +4,7 @@
 //! A utilisation grows old like any other figure. What an agent said otherwise holds until it says
 //! something else, as with `HAProxy`: an agent that cannot be reached has not changed its mind.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Instant,
-};
+use std::{collections::BTreeMap, time::Instant};
 
 use tracing::{info, warn};
 
@@ -57,10 +54,10 @@ impl Reports {
     /// Forgets what nobody asks for any more; what health checks told on the way is kept.
     pub(super) fn retain(
         &mut self,
-        here: &BTreeSet<Endpoint>,
+        is_here: impl Fn(&Endpoint) -> bool,
         asked: &BTreeMap<Endpoint, &SelfReport>,
     ) {
-        self.0.retain(|endpoint, _| here.contains(endpoint));
+        self.0.retain(|endpoint, _| is_here(endpoint));
         for (endpoint, words) in &mut self.0 {
             if !asked.contains_key(endpoint) {
                 words.agent = AgentReport::default();
@@ -208,10 +205,9 @@ impl Daemon {
         if self.backend_id(&endpoint).is_none() {
             return;
         }
-        let reports = &mut self.state.reports;
-        let before = reports.trouble(&endpoint).map(ToOwned::to_owned);
-        let changed = reports.take(Instant::now(), endpoint, said);
-        match reports.trouble(&endpoint) {
+        let before = self.state.reports.trouble(&endpoint).map(ToOwned::to_owned);
+        let changed = self.state.reported(endpoint, said, Instant::now());
+        match self.state.reports.trouble(&endpoint) {
             same if same == before.as_deref() => {}
             Some(why) => warn!(backend = name(&endpoint), why, "no report"),
             None => info!(backend = name(&endpoint), "reports its load"),
@@ -390,9 +386,9 @@ mod tests {
         assert_eq!(asked[&endpoint(2)].port, Some(9));
         // Who is not asked any more is believed no more.
         let mut reports = told(&["drain"]);
-        reports.retain(&[endpoint(2)].into(), &asked);
+        reports.retain(|it| *it == endpoint(2), &asked);
         assert_eq!(word(&reports), "drained: its agent says drain");
-        reports.retain(&[endpoint(2)].into(), &BTreeMap::new());
+        reports.retain(|it| *it == endpoint(2), &BTreeMap::new());
         assert_eq!(word(&reports), "");
     }
 }

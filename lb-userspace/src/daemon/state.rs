@@ -13,14 +13,16 @@ use lb_common::abi::backend::way;
 use super::{
     capacities::{Learned, Who},
     reports::Reports,
+    wanted::Wanted,
 };
 use crate::{
     admin::{names::BackendName, report::BackendState},
     dataplane::{Hook, links::Resolved},
     docker::{Held, Provided},
     health::HealthState,
+    load::report::Report,
     model::{AllDown, Config, Endpoint, HealthCheck, Service, ServiceName},
-    reconcile::{BackendEntry, Desired, DesiredBackend, DesiredService, Link},
+    reconcile::{DesiredBackend, DesiredService, Link},
 };
 
 /// Everything that decides.
@@ -43,6 +45,7 @@ pub(super) struct State {
     ways: BTreeMap<IpAddr, Resolved>,
     /// The hook of the uplinks.
     pub(super) hook: Hook,
+    pub(super) wanted: Wanted,
 }
 
 impl State {
@@ -60,6 +63,7 @@ impl State {
             unproven: BTreeSet::new(),
             ways: BTreeMap::new(),
             hook: Hook::Tc,
+            wanted: Wanted::default(),
         };
         state.follow_config();
         state
@@ -108,6 +112,7 @@ impl State {
     /// Forgets what is about backends that are gone; drained ones stay drained over a reload.
     fn follow_config(&mut self) {
         self.generation = self.generation.wrapping_add(1);
+        self.want_anew();
         let checks = self.health_checks();
         self.health.retain(|endpoint, _| checks.contains_key(endpoint));
         for (endpoint, check) in &checks {
@@ -116,17 +121,16 @@ impl State {
         self.unproven.retain(|endpoint| {
             checks.contains_key(endpoint) && self.provided.contains_key(endpoint)
         });
-        let endpoints = self.endpoints();
-        self.reports.retain(&endpoints, &super::reports::asked(&self.config));
-        self.drained.retain(|endpoint| endpoints.contains(endpoint));
-        let services = &self.config.services;
-        self.learned.retain(|name, _| {
-            let service = services.iter().find(|service| service.name == *name);
-            service.is_some_and(|service| service.policy.follows_load())
-        });
+        let wanted = &self.wanted;
+        let asked = super::reports::asked(&self.config);
+        self.reports.retain(|endpoint| wanted.has(endpoint), &asked);
+        self.drained.retain(|endpoint| wanted.has(endpoint));
+        let services = self.config.services.iter();
+        let services: BTreeMap<_, _> = services.map(|service| (&service.name, service)).collect();
+        self.learned
+            .retain(|name, _| services.get(name).is_some_and(|service| service.follows_load()));
         self.weights.retain(|(name, endpoint), _| {
-            let service = services.iter().find(|service| service.name == *name);
-            service.is_some_and(|service| {
+            services.get(name).is_some_and(|service| {
                 service.backends.iter().any(|backend| backend.endpoint == *endpoint)
             })
         });
@@ -134,12 +138,19 @@ impl State {
 
     /// The services that balance by live load.
     pub(super) fn followed(&self) -> impl Iterator<Item = &Service> {
-        self.config.services.iter().filter(|service| service.policy.follows_load())
+        self.config.services.iter().filter(|service| service.follows_load())
     }
 
     /// Takes what live load says.
     pub(super) fn learn(&mut self, told: BTreeMap<ServiceName, BTreeMap<Endpoint, Learned>>) {
-        self.learned.extend(told);
+        for (name, learned) in told {
+            let before = self.learned.entry(name).or_default();
+            let ends = before.keys().chain(learned.keys());
+            for endpoint in ends.filter(|end| before.get(end) != learned.get(end)) {
+                self.wanted.touch(*endpoint);
+            }
+            *before = learned;
+        }
     }
 
     /// What live load says of a backend in a service.
@@ -158,14 +169,13 @@ impl State {
     }
 
     /// All backends of all services.
-    pub(super) fn endpoints(&self) -> BTreeSet<Endpoint> {
-        let backends = self.config.services.iter().flat_map(|service| &service.backends);
-        backends.map(|backend| backend.endpoint).collect()
+    pub(super) fn endpoints(&self) -> impl Iterator<Item = Endpoint> {
+        self.wanted.endpoints()
     }
 
     /// All backends' addresses.
-    pub(super) fn addresses(&self) -> BTreeSet<IpAddr> {
-        self.endpoints().into_iter().map(|endpoint| endpoint.address).collect()
+    pub(super) const fn addresses(&self) -> &BTreeSet<IpAddr> {
+        self.wanted.addresses()
     }
 
     /// What is to be probed. A backend of several services is probed as the first one says.
@@ -189,7 +199,23 @@ impl State {
     ) -> Option<bool> {
         let proven = result.is_ok() && self.unproven.remove(&endpoint);
         let changed = self.health.get_mut(&endpoint)?.observe(result, now);
-        changed.or(proven.then_some(true))
+        let healthy = changed.or(proven.then_some(true))?;
+        self.wanted.touch(endpoint);
+        Some(healthy)
+    }
+
+    /// Takes what a backend said of itself; says whether other traffic follows from it.
+    pub(super) fn reported(
+        &mut self,
+        endpoint: Endpoint,
+        said: Result<Report, String>,
+        now: Instant,
+    ) -> bool {
+        let changed = self.reports.take(now, endpoint, said);
+        if changed {
+            self.wanted.touch(endpoint);
+        }
+        changed
     }
 
     pub(super) fn health_text(&self, endpoint: &Endpoint) -> String {
@@ -239,10 +265,11 @@ impl State {
 
     /// Backends that a name on the command line means.
     pub(super) fn named(&self, name: &BackendName) -> Vec<Endpoint> {
-        self.endpoints().into_iter().filter(|endpoint| name.matches(endpoint)).collect()
+        self.endpoints().filter(|endpoint| name.matches(endpoint)).collect()
     }
 
     pub(super) fn drain(&mut self, endpoint: Endpoint, drained: bool) {
+        self.wanted.touch(endpoint);
         if drained {
             self.drained.insert(endpoint);
         } else {
@@ -257,6 +284,7 @@ impl State {
         endpoint: Endpoint,
         weight: Option<u16>,
     ) {
+        self.wanted.touch(endpoint);
         let key = (service.clone(), endpoint);
         match weight {
             Some(weight) => self.weights.insert(key, weight),
@@ -265,6 +293,9 @@ impl State {
     }
 
     pub(super) fn weight(&self, service: &ServiceName, endpoint: Endpoint, configured: u16) -> u16 {
+        if self.weights.is_empty() {
+            return configured;
+        }
         self.weights.get(&(service.clone(), endpoint)).copied().unwrap_or(configured)
     }
 
@@ -273,7 +304,11 @@ impl State {
     }
 
     pub(super) fn set_ways(&mut self, ways: BTreeMap<IpAddr, Resolved>) {
-        self.ways = ways;
+        let old = std::mem::replace(&mut self.ways, ways);
+        let both: BTreeSet<_> = old.keys().chain(self.ways.keys()).collect();
+        for address in both.into_iter().filter(|end| old.get(end) != self.ways.get(end)) {
+            self.wanted.touch_address(*address);
+        }
     }
 
     /// The ways to the backends of the configuration; others only keep their flows.
@@ -288,7 +323,7 @@ impl State {
         self.addresses().iter().any(|end| ways.get(end).is_none_or(|way| way.unresolved))
     }
 
-    fn link(&self, address: IpAddr) -> Link {
+    pub(super) fn link(&self, address: IpAddr) -> Link {
         let Some(resolved) = self.ways.get(&address) else { return Link::default() };
         let Resolved { way, ifindex, dst_mac, src_mac, .. } = *resolved;
         if way == way::STACK { Link::default() } else { Link { way, ifindex, dst_mac, src_mac } }
@@ -305,7 +340,7 @@ impl State {
     }
 
     /// Backends that a service tries although they fail their checks: all of its family do.
-    fn last_resort(&self, service: &Service) -> Vec<Endpoint> {
+    pub(super) fn last_resort(&self, service: &Service) -> Vec<Endpoint> {
         if service.health.as_ref().is_some_and(|check| check.all_down == AllDown::Refuse) {
             return Vec::new();
         }
@@ -324,32 +359,8 @@ impl State {
         tried
     }
 
-    /// The services that try backends although all of them fail.
-    pub(super) fn last_resorts(&self) -> Vec<&ServiceName> {
-        let services = self.config.services.iter();
-        let desperate = services.filter(|service| !self.last_resort(service).is_empty());
-        desperate.map(|service| &service.name).collect()
-    }
-
-    /// The desired state.
-    pub(super) fn desired(&self) -> Desired {
-        let services = self.config.services.iter();
-        let tried: BTreeSet<_> = services.flat_map(|service| self.last_resort(service)).collect();
-        let entry = |endpoint: Endpoint| {
-            let state = self.backend_state(&endpoint);
-            let takes_new = state == BackendState::Up || tried.contains(&endpoint);
-            let is_down = state == BackendState::Down && !takes_new;
-            (endpoint, BackendEntry { takes_new, is_down, link: self.link(endpoint.address) })
-        };
-        Desired {
-            generation: self.generation,
-            settings: self.settings(),
-            services: self.config.services.iter().map(|service| self.service(service)).collect(),
-            backends: self.endpoints().into_iter().map(entry).collect(),
-        }
-    }
-
-    fn service(&self, service: &Service) -> DesiredService {
+    /// A service as it is wanted.
+    pub(super) fn service(&self, service: &Service) -> DesiredService {
         let tried = self.last_resort(service);
         let backend = |spec: &crate::model::BackendSpec| {
             let endpoint = spec.endpoint;
@@ -359,6 +370,7 @@ impl State {
             let weight = if down && !tried.contains(&endpoint) { 0 } else { weight };
             let learned = self.learned(&service.name, &endpoint);
             let weight = if learned.is_some_and(|it| it.ejected) { 0 } else { weight };
+            let weight = if self.out_of_reach(service, &endpoint).is_some() { 0 } else { weight };
             let capacity = learned.map_or(0, |it| it.capacity);
             DesiredBackend { endpoint, weight: u32::from(weight), capacity: u32::from(capacity) }
         };
@@ -371,6 +383,7 @@ impl State {
             name: service.name.clone(),
             listens: service.listens.clone(),
             policy: service.policy,
+            forward: service.forward,
             backends,
             affinity_ticks: service.affinity.map_or(0, |time| self.ticks(time)),
             sources: service.sources.clone(),
@@ -414,6 +427,7 @@ mod tests {
             dst_mac: [0; 6],
             src_mac: [0; 6],
             veth: Some(7),
+            on_link: true,
             of_host: false,
             unresolved,
             why: "veth7".to_owned(),
@@ -470,14 +484,17 @@ mod tests {
             state.replace(config(), provided("1", Some(held)), false);
             known(&mut state);
             assert_eq!(told(&state), (expected, format!("web-1: {held}")));
-            let takes_new = |last| state.desired().backends[&endpoint(last)].takes_new;
+            state.update();
+            let takes_new = |last| state.wanted.desired.backends[&endpoint(last)].takes_new;
             assert!(takes_new(2) && !takes_new(3), "{held}");
         }
     }
 
     /// Who takes new flows, and with which weight in the service.
-    fn takers(state: &State) -> [(bool, u32); 2] {
-        let desired = state.desired();
+    fn takers(state: &mut State) -> [(bool, u32); 2] {
+        state.update();
+        assert_eq!(state.wanted.desired, state.desired(), "piece by piece and anew");
+        let desired = &state.wanted.desired;
         let [service] = &desired.services[..] else { panic!("{:?}", desired.services) };
         [0, 1].map(|at| {
             let DesiredBackend { endpoint, weight, .. } = service.backends[at];
@@ -493,13 +510,13 @@ mod tests {
     fn when_all_fail_all_are_tried_and_it_is_said() {
         let mut state = State::new(config(), 250, 0);
         fails(&mut state, 2);
-        assert_eq!(takers(&state), [(false, 0), (true, 1)]);
+        assert_eq!(takers(&mut state), [(false, 0), (true, 1)]);
         assert!(state.last_resorts().is_empty());
         fails(&mut state, 3);
-        assert_eq!(takers(&state), [(true, 1), (true, 1)]);
+        assert_eq!(takers(&mut state), [(true, 1), (true, 1)]);
         assert_eq!(state.last_resorts(), [&state.config.services[0].name]);
         state.probed(endpoint(2), Ok(()), Instant::now());
-        assert_eq!(takers(&state), [(true, 1), (false, 0)]);
+        assert_eq!(takers(&mut state), [(true, 1), (false, 0)]);
         assert!(state.last_resorts().is_empty());
     }
 
@@ -508,15 +525,15 @@ mod tests {
         let mut state = State::new(config(), 250, 0);
         fails(&mut state, 2);
         state.drain(endpoint(3), true);
-        assert_eq!(takers(&state), [(true, 1), (false, 1)]);
+        assert_eq!(takers(&mut state), [(true, 1), (false, 1)]);
         state.drain(endpoint(3), false);
         state.set_weight(&state.config.services[0].name.clone(), endpoint(3), Some(0));
-        assert_eq!(takers(&state)[0], (true, 1), "a backend without weight serves nobody");
+        assert_eq!(takers(&mut state)[0], (true, 1), "a backend without weight serves nobody");
         let mut state = State::new(config(), 250, 0);
         state.replace(config(), provided("1", Some(Held::Paused)), false);
         known(&mut state);
         fails(&mut state, 2);
-        assert_eq!(takers(&state), [(true, 1), (false, 0)]);
+        assert_eq!(takers(&mut state), [(true, 1), (false, 0)]);
     }
 
     #[test]
@@ -526,7 +543,7 @@ mod tests {
         let mut state = State::new(config, 250, 0);
         fails(&mut state, 2);
         fails(&mut state, 3);
-        assert_eq!(takers(&state), [(false, 0), (false, 0)]);
+        assert_eq!(takers(&mut state), [(false, 0), (false, 0)]);
         assert!(state.last_resorts().is_empty());
     }
 

@@ -10,7 +10,11 @@ use aya::programs::{
 };
 use serde::Serialize;
 
-use super::{Dataplane, LoadError, host, loader::LEAVE, pins::Removed};
+use super::{
+    Dataplane, LoadError, host,
+    loader::LEAVE,
+    pins::{Removed, let_go},
+};
 
 /// A hook of an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -188,7 +192,7 @@ impl Dataplane {
             if keep(place.ifindex, place.hook) {
                 self.attachments.held.insert(place, (name, held));
             } else if let Held::Pinned(link) = held {
-                drop(link.unpin()?);
+                let_go(link)?;
             }
         }
         self.remove_strays()
@@ -205,8 +209,7 @@ impl Dataplane {
         for name in pins.link_names() {
             let path = pins.links().join(name);
             if !known.contains(&path) {
-                let link = PinnedLink::from_pin(&path).map_err(io::Error::other)?;
-                drop(link.unpin()?);
+                let_go(PinnedLink::from_pin(&path).map_err(io::Error::other)?)?;
             }
         }
         Ok(())
@@ -223,7 +226,7 @@ impl Dataplane {
             if let Held::Pinned(link) = held
                 && pin.is_some_and(|pin| !left.contains(&pin))
             {
-                drop(link.unpin()?);
+                let_go(link)?;
             }
         }
         Ok(())

@@ -6,19 +6,20 @@ use aya::maps::{HashMap, MapData};
 use lb_common::{
     abi::{
         address::Address,
-        backend::BackendLoad,
-        flow::{Conn, conn_flag, conn_kind, conn_state},
+        backend::{Backend, BackendLoad, backend_state},
+        flow::{Conn, conn_flag, conn_kind},
         settings::Settings,
     },
     pipeline::{
         conntrack::{idle, idle_limit},
         flow_key::FamilyKey,
+        states::is_open,
     },
     tables::Stage,
 };
 
 use super::Dataplane;
-use crate::maps::{MapError, kernel};
+use crate::maps::{MapError, Snapshot, kernel};
 
 /// One direction of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,20 +49,22 @@ impl Dataplane {
     /// Removes entries past their idle limit or of backends that are gone, and sets the backends'
     /// open flows and requests to what the table says: counters that follow closings drift.
     /// Returns how many entries went.
-    pub fn sweep(&mut self, settings: &Settings, now: u32) -> Result<u64, MapError> {
+    pub fn sweep(&mut self, observed: &Snapshot, now: u32) -> Result<u64, MapError> {
         let maps = &mut self.maps;
-        let generations = maps.generations()?;
-        let before = maps.loads(generations.keys());
-        let mut sweep = Sweep { settings, now, open: BTreeMap::new(), generations: &generations };
+        let Snapshot { settings, backends, .. } = observed;
+        let there = |(_, backend): &(&u32, &Backend)| backend.state != backend_state::ABSENT;
+        let ids: Vec<u32> = backends.iter().filter(there).map(|(id, _)| *id).collect();
+        let before = maps.loads(&ids);
+        let mut sweep = Sweep { settings, now, open: BTreeMap::new(), backends };
         let removed = sweep.map(&mut maps.conns4, Stage::Conn)?
             + sweep.map(&mut maps.embryos4, Stage::Embryo)?
             + sweep.map(&mut maps.conns6, Stage::Conn)?
             + sweep.map(&mut maps.embryos6, Stage::Embryo)?;
         let open = sweep.open;
         maps.sweep_origins()?;
-        for (id, after) in maps.loads(generations.keys()) {
+        let after = maps.loads(&ids);
+        for ((id, before), after) in ids.into_iter().zip(before).zip(after) {
             let found = open.get(&id).copied().unwrap_or_default();
-            let before = before.get(&id).copied().unwrap_or_default();
             let changes = after.changes.wrapping_sub(before.changes);
             let flows = wrong(before.flows, after.flows, found.flows, changes);
             let requests = wrong(before.requests, after.requests, found.requests, changes);
@@ -107,7 +110,7 @@ struct Sweep<'a> {
     settings: &'a Settings,
     now: u32,
     /// Backends that are there, and which use of their ids it is.
-    generations: &'a BTreeMap<u32, u32>,
+    backends: &'a BTreeMap<u32, Backend>,
     /// Load by backend.
     open: BTreeMap<u32, BackendLoad>,
 }
@@ -121,7 +124,7 @@ impl Sweep<'_> {
     ) -> Result<u64, MapError> {
         let (mut ended, mut seen) = (Vec::new(), HashSet::new());
         for (key, conn) in map.iter().flatten() {
-            let counts = conn.kind == conn_kind::FORWARD && conn.state != conn_state::CLOSED;
+            let counts = conn.kind == conn_kind::FORWARD && is_open(conn.state, conn.flags);
             if self.has_ended(key.widen().protocol(), stage, &conn) {
                 ended.push(key);
             } else if counts && seen.insert(key) {
@@ -149,8 +152,10 @@ impl Sweep<'_> {
 
     fn has_ended(&self, protocol: u8, stage: Stage, conn: &Conn) -> bool {
         let limit = idle_limit(self.settings, protocol, stage, conn.state);
+        let backend = self.backends.get(&conn.backend);
+        let is_there = |it: &&Backend| it.state != backend_state::ABSENT;
         idle(self.now, conn.last_seen) > limit
-            || self.generations.get(&conn.backend) != Some(&conn.generation)
+            || backend.filter(is_there).map(|it| it.generation) != Some(conn.generation)
     }
 }
 

@@ -72,6 +72,15 @@ pub enum LoadError {
         /// Its layout.
         found: String,
     },
+    /// Somebody took the pins away.
+    #[error(
+        "{} is gone: this process goes on, but balancing ends with it; mount the BPF filesystem and restart weir",
+        path.display()
+    )]
+    PinsGone {
+        /// The pins.
+        path: PathBuf,
+    },
     /// A pinned map does not fit.
     #[error(
         "pinned map {name} has key/value/entries {found}, this configuration needs {wanted}: \

@@ -14,7 +14,7 @@ use nix::{
     fcntl::{Flock, FlockArg},
 };
 
-use super::{LoadError, namespace};
+use super::{Dataplane, LoadError, namespace};
 
 /// Where a BPF filesystem is usually mounted.
 pub const BPFFS: &str = "/sys/fs/bpf";
@@ -162,7 +162,7 @@ impl Pins {
         let mut removed = Removed::default();
         for name in self.link_names() {
             let link = PinnedLink::from_pin(self.links().join(name)).map_err(io::Error::other)?;
-            drop(link.unpin()?);
+            let_go(link)?;
             removed.links += 1;
         }
         for entry in fs::read_dir(self.root.join("maps")).into_iter().flatten().flatten() {
@@ -177,6 +177,26 @@ impl Pins {
             }
         }
         Ok(removed)
+    }
+}
+
+/// Takes a link off its hook. Where the file system of the pins is gone, there is no pin to remove.
+pub(super) fn let_go(link: PinnedLink) -> io::Result<()> {
+    match link.unpin() {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+impl Dataplane {
+    /// An error if the pins, which outlive this process, are no longer where they were put.
+    pub fn check_pins(&self) -> Result<(), LoadError> {
+        match &self.pins {
+            Some(pins) if !pins.links().is_dir() => {
+                Err(LoadError::PinsGone { path: pins.root().to_owned() })
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 }
 

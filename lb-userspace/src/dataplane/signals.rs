@@ -22,15 +22,16 @@ impl Dataplane {
         &self,
         backends: impl Iterator<Item = u32>,
     ) -> Result<BTreeMap<u32, Reading>, MapError> {
-        let reading = |id| Ok((id, self.maps.reading(id)?));
-        backends.map(reading).collect()
+        let ids: Vec<u32> = backends.collect();
+        let readings = self.maps.readings(&ids)?;
+        Ok(ids.into_iter().zip(readings).collect())
     }
 
     /// Open flows of these backends.
     pub fn open_flows(&self, backends: impl Iterator<Item = u32>) -> BTreeMap<u32, u64> {
         let backends: Vec<u32> = backends.collect();
-        let loads = self.maps.loads(backends.iter());
-        loads.into_iter().map(|(id, load)| (id, load.flows)).collect()
+        let loads = self.maps.loads(&backends);
+        backends.into_iter().zip(loads).map(|(id, load)| (id, load.flows)).collect()
     }
 
     /// When somebody last said so, in ticks.

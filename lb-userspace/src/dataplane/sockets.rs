@@ -20,7 +20,7 @@ use aya::programs::{
 };
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 
-use super::{Dataplane, loader};
+use super::{Dataplane, loader, pins::let_go};
 
 /// The programs, those that tell a peer's name first: nothing is translated before it can be told.
 pub(super) const PROGRAMS: [&str; 8] = [
@@ -171,7 +171,7 @@ impl Dataplane {
 fn release(hooks: SocketHooks) -> io::Result<()> {
     for held in hooks.held.into_values() {
         if let Held::Pinned(_, link) = held {
-            drop(link.unpin()?);
+            let_go(link)?;
         }
     }
     Ok(())

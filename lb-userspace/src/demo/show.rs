@@ -24,9 +24,9 @@ use crate::{
     daemon::{self, background::Background},
     lab::{self, Lab, LabPlan, Topology, UPLINK},
     model::{
-        Admin, AllDown, Attach, BackendSpec, Config, Endpoint, Hairpin, HealthCheck, HostClients,
-        Interfaces, Limits, Listen, Policy, PortRange, Probe, Protocol, Service, ServiceName,
-        Timeouts, Unserved, Weight,
+        Admin, AllDown, Attach, BackendSpec, Config, Endpoint, Forward, Hairpin, HealthCheck,
+        HostClients, Interfaces, Limits, Listen, Policy, PortRange, Probe, Protocol, Service,
+        ServiceName, Timeouts, Unserved, Weight,
     },
 };
 
@@ -183,6 +183,7 @@ fn config(
         name: ServiceName::new("web").context("a name")?,
         listens: vips.iter().map(listen).collect(),
         policy: Policy::WeightedRoundRobin,
+        forward: Forward::Nat,
         backends: names.iter().zip(SPEEDS).flat_map(spec).collect(),
         health: Some(HealthCheck {
             probe: Probe::Http { path: "/healthz".to_owned() },
@@ -196,6 +197,7 @@ fn config(
         report: None,
         affinity: None,
         sources: Vec::new(),
+        scale: None,
     };
     Ok(Config {
         interfaces: Interfaces::Named(vec![UPLINK.to_owned()]),

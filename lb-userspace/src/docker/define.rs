@@ -12,7 +12,10 @@ use super::{
 };
 use crate::{
     config::labels::{Terms, Wanted},
-    model::{Config, HostPorts, Listen, Policy, PortRange, Protocol, Service, ServiceName, Weight},
+    model::{
+        Config, Forward, HostPorts, Listen, Policy, PortRange, Protocol, Service, ServiceName,
+        Weight,
+    },
 };
 
 /// A service that labels make, before the host has given it its ports.
@@ -247,10 +250,12 @@ fn service(name: &ServiceName, listens: Vec<Listen>, members: &[Member<'_>]) -> 
         name: name.clone(),
         listens,
         policy: newest_first().find_map(|terms| terms.policy).unwrap_or(Policy::Adaptive),
+        forward: Forward::Nat,
         backends: Vec::new(),
         health: newest_first().find_map(|terms| terms.health.clone()),
         report: newest_first().find_map(|terms| terms.report.clone()),
         affinity: newest_first().find_map(|terms| terms.affinity),
         sources: newest_first().find_map(|terms| terms.sources.clone()).unwrap_or_default(),
+        scale: None,
     }
 }

@@ -12,7 +12,7 @@ use std::{
 use bollard::{
     API_DEFAULT_VERSION, ClientVersion, Docker,
     errors::Error as ApiError,
-    models::{EventMessage, NetworkInspect},
+    models::{ContainerInspectResponse, EventMessage, NetworkInspect},
     query_parameters::{EventsOptionsBuilder, ListContainersOptionsBuilder},
 };
 use futures_util::Stream;
@@ -89,11 +89,16 @@ pub(super) struct Engine {
 
 impl Engine {
     pub(super) async fn connect(path: &Path) -> Result<Self, EngineError> {
+        Self::patient(path, ANSWER_SECONDS).await
+    }
+
+    /// A connection whose answers may take so long.
+    pub(super) async fn patient(path: &Path, seconds: u64) -> Result<Self, EngineError> {
         // The library does not tell why there is no connection.
         let stream = UnixStream::connect(path).await.map_err(|source| refused(path, source))?;
         drop(stream);
         let text = path.display().to_string();
-        let api = Docker::connect_with_unix(&text, ANSWER_SECONDS, API_DEFAULT_VERSION)
+        let api = Docker::connect_with_unix(&text, seconds, API_DEFAULT_VERSION)
             .map_err(|source| failed(path, "connect", source))?;
         let api =
             api.negotiate_version().await.map_err(|source| failed(path, "/version", source))?;
@@ -135,10 +140,7 @@ impl Engine {
 
     /// A container; `None` if it is gone.
     pub(super) async fn inspect(&self, id: &str) -> Result<Option<Inspected>, EngineError> {
-        let raw = match self.api.inspect_container(id, None).await {
-            Err(ApiError::DockerResponseServerError { status_code: GONE, .. }) => return Ok(None),
-            answer => answer.map_err(|source| failed(&self.path, "/containers/ID/json", source))?,
-        };
+        let Some(raw) = self.raw(id).await? else { return Ok(None) };
         let networks = read::networks(&raw);
         let Some((mut container, pid)) = read::inspected(raw) else { return Ok(None) };
         // It may have ended, and another pid namespace may hide it.
@@ -149,6 +151,24 @@ impl Engine {
             self.look_into(&mut container, &name, &network).await?;
         }
         Ok(Some(container))
+    }
+
+    /// All that the engine says of a container, by id or name; `None` if it is gone.
+    pub(super) async fn raw(
+        &self,
+        container: &str,
+    ) -> Result<Option<ContainerInspectResponse>, EngineError> {
+        match self.api.inspect_container(container, None).await {
+            Err(ApiError::DockerResponseServerError { status_code: GONE, .. }) => Ok(None),
+            answer => {
+                answer.map(Some).map_err(|source| failed(&self.path, "/containers/ID/json", source))
+            }
+        }
+    }
+
+    /// The whole interface, for what is done to containers.
+    pub(super) const fn api(&self) -> &Docker {
+        &self.api
     }
 
     /// Takes down what a network of a container is.

@@ -17,8 +17,10 @@ mod memory;
 mod published;
 mod reach;
 mod read;
+mod replicas;
 mod report;
 mod resolve;
+mod template;
 mod verdict;
 
 pub use discover::{Discovered, Finding, Provided, services_of};
@@ -26,8 +28,10 @@ pub use engine::EngineError;
 pub use follow::{Counts, Follower, Link, View, containers};
 pub use inspected::{Addresses, Binding, DockerHealth, Inspected, NetworkKind, NetworkMode, State};
 pub use leases::{LeaseError, Leases};
+pub use replicas::{ReplicaError, create, remove};
 pub use report::report;
 pub use resolve::Host;
+pub use template::{REPLICA_LABEL, TemplateError};
 pub use verdict::{Held, Ignored, Refusal, Verdict};
 
 #[cfg(test)]

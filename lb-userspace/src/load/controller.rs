@@ -43,6 +43,9 @@ pub struct Verdict {
     pub capacity: u16,
     /// Its part of the traffic where a hash decides, 0 to 1.
     pub share: f64,
+    /// Turns a second that it can serve, if that was ever measured: what slow start or an outage holds
+    /// back is in it.
+    pub measured: Option<f64>,
     /// Why.
     pub explanation: Explanation,
 }
@@ -258,7 +261,9 @@ impl<Id: Ord + Clone> Controller<Id> {
         let verdict = |(id, track): (&Id, &Track), capacity: f64, guard: Guard| {
             let told = self.told.get(id).copied().unwrap_or_default();
             let explanation = track.explain(capacity, guard);
-            (id.clone(), Verdict { capacity: told.capacity, share: told.share, explanation })
+            let measured = track.measured.then(|| track.capacity());
+            let Told { capacity, share } = told;
+            (id.clone(), Verdict { capacity, share, measured, explanation })
         };
         tracks.map(|(track, (capacity, guard))| verdict(track, *capacity, *guard)).collect()
     }

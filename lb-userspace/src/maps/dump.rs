@@ -9,7 +9,7 @@ use std::{
 use lb_common::abi::{
     address::Address,
     backend::{Backend, backend_state, way},
-    service::{ListenKey, PORTS, RangeKey, Service, SourceKey, select, service_flag},
+    service::{ListenKey, PORTS, RangeKey, Service, SourceKey, forward, select, service_flag},
     settings::{Settings, settings_flag},
 };
 
@@ -155,7 +155,20 @@ impl fmt::Display for ServiceText<'_> {
         if self.0.flags & service_flag::TURNS != 0 {
             f.write_str(", turns")?;
         }
+        if self.0.forward != forward::NAT {
+            write!(f, ", {}", forward_text(self.0.forward))?;
+        }
         write!(f, ", generation {generation}")
+    }
+}
+
+/// The name of one of [`forward`].
+#[must_use]
+pub fn forward_text(mode: u8) -> String {
+    match mode {
+        forward::NAT => "nat".to_owned(),
+        forward::DSR => "dsr".to_owned(),
+        other => format!("forward {other}"),
     }
 }
 

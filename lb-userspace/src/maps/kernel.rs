@@ -1,7 +1,5 @@
 //! The real maps.
 
-use std::collections::BTreeMap;
-
 use aya::{
     Ebpf,
     maps::{Array, HashMap, LpmTrie, Map, MapData, PerCpuArray, PerCpuValues, lpm_trie::Key},
@@ -16,7 +14,10 @@ use lb_common::abi::{
     trace::Trace,
 };
 
-use super::{LbMaps, MapError, Prefix, Snapshot, Write, loads::Loads, snapshot::page_span};
+use super::{
+    LbMaps, MapError, Prefix, Snapshot, Stopped, Write, batch, loads::Loads, series,
+    snapshot::page_span,
+};
 use crate::dataplane::{LoadError, signals::Reading};
 
 /// All maps of the loaded object.
@@ -45,6 +46,9 @@ pub struct KernelMaps {
     pub(crate) backend_stats: PerCpuArray<MapData, Traffic>,
     pub(crate) reasons: PerCpuArray<MapData, u64>,
 }
+
+/// How many elements are read in the time that a system call takes.
+const MANY: usize = 64;
 
 /// Says which map an error is about.
 pub(crate) fn error(map: &'static str) -> impl Fn(aya::maps::MapError) -> MapError {
@@ -141,12 +145,9 @@ impl KernelMaps {
         self.cursors.get(&service, 0).map_err(error("CURSORS"))
     }
 
-    /// Open flows and requests in flight of backends, by id.
-    pub(crate) fn loads<'a>(
-        &self,
-        ids: impl Iterator<Item = &'a u32>,
-    ) -> BTreeMap<u32, BackendLoad> {
-        ids.map(|id| (*id, self.load.get(*id))).collect()
+    /// Open flows and requests in flight of backends, in the order of their ids.
+    pub(crate) fn loads(&self, ids: &[u32]) -> Vec<BackendLoad> {
+        ids.iter().map(|id| self.load.get(*id)).collect()
     }
 
     /// Corrects open flows and requests in flight of a backend.
@@ -154,10 +155,23 @@ impl KernelMaps {
         self.load.correct(id, flows, requests);
     }
 
-    /// The load of a backend, and how it has answered so far.
-    pub(crate) fn reading(&self, id: u32) -> Result<Reading, MapError> {
-        let signals = self.signals.get(&id, 0).map_err(error("SIGNALS"))?;
-        Ok(Reading { load: self.load.get(id), signals })
+    /// The load of backends, and how they have answered so far, in the order of their ids.
+    pub(crate) fn readings(&self, ids: &[u32]) -> Result<Vec<Reading>, MapError> {
+        let len = ids.iter().max().map_or(0, |last| *last as usize + 1);
+        // Where most elements are wanted, all of them are read at once.
+        let all = if ids.len() > MANY && len / 4 < ids.len() {
+            batch::read::<Signals>(&self.signals, len).unwrap_or_default()
+        } else {
+            Vec::new()
+        };
+        let reading = |id: &u32| {
+            let signals = match all.get(*id as usize) {
+                Some(signals) => *signals,
+                None => self.signals.get(id, 0).map_err(error("SIGNALS"))?,
+            };
+            Ok(Reading { load: self.load.get(*id), signals })
+        };
+        ids.iter().map(reading).collect()
     }
 
     /// When the controller last said that.
@@ -170,30 +184,62 @@ impl KernelMaps {
         self.heartbeat.set(0, now, 0).map_err(error("HEARTBEAT"))
     }
 
-    /// The generations of all backends that are not absent, by id.
-    pub(crate) fn generations(&self) -> Result<BTreeMap<u32, u32>, MapError> {
-        let mut generations = BTreeMap::new();
-        for (id, backend) in (0..).zip(self.backends.iter()) {
-            let backend = backend.map_err(error("BACKENDS"))?;
-            if backend.state != backend_state::ABSENT {
-                generations.insert(id, backend.generation);
-            }
-        }
-        Ok(generations)
-    }
-
-    /// Replaces a backend. Another generation is another backend, whose counters begin at zero.
+    /// Replaces a backend.
     fn write_backend(&mut self, id: u32, value: &Backend) -> Result<(), MapError> {
         let old = self.backends.get(&id, 0).map_err(error("BACKENDS"))?;
-        if value.state != backend_state::ABSENT && old.generation != value.generation {
-            self.load.set(id, BackendLoad::default());
-            self.signals.set(id, Signals::default(), 0).map_err(error("SIGNALS"))?;
-            let cpus = self.backend_stats.get(&id, 0).map_err(error("BACKEND_STATS"))?.len();
-            let zeros = PerCpuValues::try_from(vec![Traffic::default(); cpus])
-                .map_err(|source| MapError::Kernel { map: "BACKEND_STATS", source })?;
-            self.backend_stats.set(id, zeros, 0).map_err(error("BACKEND_STATS"))?;
-        }
+        self.begin_anew(id, old.generation, value)?;
         self.backends.set(id, value, 0).map_err(error("BACKENDS"))
+    }
+
+    /// Another generation is another backend, whose counters begin at zero. Before the first one
+    /// they have never been anything else.
+    fn begin_anew(&mut self, id: u32, old: u32, new: &Backend) -> Result<(), MapError> {
+        if new.state == backend_state::ABSENT || old == new.generation || old == 0 {
+            return Ok(());
+        }
+        self.load.set(id, BackendLoad::default());
+        self.signals.set(id, Signals::default(), 0).map_err(error("SIGNALS"))?;
+        let cpus = self.backend_stats.get(&id, 0).map_err(error("BACKEND_STATS"))?.len();
+        let zeros = PerCpuValues::try_from(vec![Traffic::default(); cpus])
+            .map_err(|source| MapError::Kernel { map: "BACKEND_STATS", source })?;
+        self.backend_stats.set(id, zeros, 0).map_err(error("BACKEND_STATS"))
+    }
+
+    /// Performs the first of these changes and as many of the others like it as the kernel takes
+    /// at once. Returns how many are done; none says nothing about why.
+    fn write_some(&mut self, writes: &[&Write]) -> Result<usize, MapError> {
+        let done = match writes {
+            [Write::Backend { .. }, _, ..] => self.write_backends(&series::backends(writes))?,
+            [Write::Page { .. }, _, ..] => {
+                let (keys, pages) = series::pages(writes);
+                batch::update(&self.pages, &keys, &pages)
+            }
+            [Write::Listen(..), _, ..] => {
+                let (keys, services) = series::listens(writes);
+                batch::update(&self.listens, &keys, &services)
+            }
+            _ => 0,
+        };
+        Ok(done)
+    }
+
+    fn write_backends(
+        &mut self,
+        (ids, values): &(Vec<u32>, Vec<Backend>),
+    ) -> Result<usize, MapError> {
+        let len = ids.iter().max().map_or(0, |last| *last as usize + 1);
+        // To read what lies before the last one must not cost more than to write what is to be.
+        if len / MANY > ids.len() {
+            return Ok(0);
+        }
+        let Ok(old) = batch::read::<Backend>(&self.backends, len) else {
+            return Ok(0);
+        };
+        for (id, new) in ids.iter().zip(values) {
+            let Some(old) = old.get(*id as usize) else { return Ok(0) };
+            self.begin_anew(*id, old.generation, new)?;
+        }
+        Ok(batch::update(&self.backends, ids, values))
     }
 
     /// Forgets where backends' handshakes lead back to if no service listens there any longer.
@@ -223,6 +269,14 @@ impl KernelMaps {
         let range = RangeKey { protocol, address: address.octets(), port, zero: 0 };
         let bits = RangeKey::BITS_BEFORE_PORT + 16;
         found("LISTEN_RANGE", self.ranges.get(&Key::new(bits, range), 0))
+    }
+
+    fn read_backends(&self) -> Result<Vec<Backend>, MapError> {
+        match batch::read(&self.backends, self.backends.len() as usize) {
+            Ok(backends) => Ok(backends),
+            // A kernel that knows no batches.
+            Err(_) => self.backends.iter().collect::<Result<_, _>>().map_err(error("BACKENDS")),
+        }
     }
 
     /// Whatever lies in the pages that services name.
@@ -271,6 +325,18 @@ impl LbMaps for KernelMaps {
         }
     }
 
+    fn write_all(&mut self, writes: &[&Write]) -> Result<(), Stopped> {
+        let mut done = 0;
+        while let Some(rest @ [first, ..]) = writes.get(done..) {
+            let some = self.write_some(rest).and_then(|some| match some {
+                0 => self.write(first).map(|()| 1),
+                _ => Ok(some),
+            });
+            done += some.map_err(|source| Stopped { done, source })?;
+        }
+        Ok(())
+    }
+
     fn snapshot(&self) -> Result<Snapshot, MapError> {
         let ports = |index| self.ports.get(&index, 0).map(Box::new).map_err(error("PORTS"));
         let mut snapshot = Snapshot {
@@ -278,8 +344,7 @@ impl LbMaps for KernelMaps {
             ports: [ports(0)?, ports(1)?],
             ..Snapshot::default()
         };
-        for (id, backend) in (0..).zip(self.backends.iter()) {
-            let backend = backend.map_err(error("BACKENDS"))?;
+        for (id, backend) in (0..).zip(self.read_backends()?) {
             if backend != Backend::default() {
                 snapshot.backends.insert(id, backend);
             }

@@ -1,10 +1,12 @@
 //! The door to the dataplane's control maps. `kernel` opens it on the real maps, `memory` on a
 //! twin in this process: golden tests, `weir explain` and fault injection.
 
+mod batch;
 pub mod dump;
 pub mod kernel;
 mod loads;
 pub mod memory;
+mod series;
 pub mod snapshot;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -107,10 +109,26 @@ pub enum MapError {
     },
 }
 
+/// Where a series of changes stopped.
+#[derive(Debug)]
+pub struct Stopped {
+    /// How many are done.
+    pub done: usize,
+    /// Why the next one is not.
+    pub source: MapError,
+}
+
 /// The door.
 pub trait LbMaps {
     /// Performs one change; doing it twice is harmless, removing what is absent too.
     fn write(&mut self, write: &Write) -> Result<(), MapError>;
+    /// Performs changes in order, until one fails.
+    fn write_all(&mut self, writes: &[&Write]) -> Result<(), Stopped> {
+        let mut numbered = writes.iter().enumerate();
+        numbered.try_for_each(|(done, write)| {
+            self.write(write).map_err(|source| Stopped { done, source })
+        })
+    }
     /// Reads everything back.
     fn snapshot(&self) -> Result<Snapshot, MapError>;
 }

@@ -6,11 +6,19 @@ use super::{
 };
 use crate::admin::report::LoadReport;
 
-pub(super) fn families(services: &[ServiceMetrics]) -> [Family; 3] {
+pub(super) fn families(services: &[ServiceMetrics]) -> [Family; 4] {
     let gauge = |name, help, value: fn(&LoadReport) -> f64| {
         let samples = each(services, |labels, load| (labels, Value::Real(value(load))));
         Family { name, help, kind: Kind::Gauge, samples }
     };
+    let ratio = |service: &ServiceMetrics| {
+        let known = service.loads.iter().filter_map(|(backend, load)| {
+            let labels = vec![("service", service.name.clone()), ("backend", backend.clone())];
+            Some((labels, Value::Real(load.explained?)))
+        });
+        known.collect::<Vec<_>>()
+    };
+    let ratios = services.iter().flat_map(ratio).collect();
     let class = |mut labels: Labels, load: &LoadReport| {
         labels.push(("class", load.class.clone()));
         (labels, Value::Number(1))
@@ -24,6 +32,12 @@ pub(super) fn families(services: &[ServiceMetrics]) -> [Family; 3] {
         gauge("weir_backend_utilisation", "How busy the backend is, 0 to 1.", |load| {
             load.utilisation
         }),
+        Family {
+            name: "weir_backend_queue_ratio",
+            help: "Requests in flight relative to those that the busiest known resource explains.",
+            kind: Kind::Gauge,
+            samples: ratios,
+        },
         Family {
             name: "weir_backend_load_class",
             help: "What limits the backend: always 1.",

@@ -2,7 +2,10 @@
 
 mod docker;
 mod load;
+mod scale;
 mod text;
+
+use std::time::Duration;
 
 use lb_common::{
     abi::{
@@ -14,7 +17,10 @@ use lb_common::{
 
 pub use self::docker::DockerMetrics;
 use self::text::{Family, Kind, Labels, Value, encode};
-use crate::{admin::report::LoadReport, dataplane::signals::Reading};
+use crate::{
+    admin::report::{LoadReport, ScaleReport},
+    dataplane::signals::Reading,
+};
 
 /// Everything the metrics say, at one moment.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +37,8 @@ pub struct MetricsInput {
     pub reloads_ok: u64,
     /// Configurations refused or not applied.
     pub reloads_failed: u64,
+    /// How long the last round took: reading and judging the load, and all of it.
+    pub round: (Duration, Duration),
     /// Containers, where they are followed.
     pub docker: Option<DockerMetrics>,
 }
@@ -48,6 +56,8 @@ pub struct ServiceMetrics {
     pub backends: u64,
     /// What live load says of its backends, where it balances by it.
     pub loads: Vec<(String, LoadReport)>,
+    /// How many replicas it shall have, where that is asked.
+    pub scale: Option<ScaleReport>,
 }
 
 /// A backend.
@@ -64,14 +74,24 @@ pub struct BackendMetrics {
 }
 
 /// The names of all samples, in the order of the text.
-pub const NAMES: [&str; 29] = [
+pub const NAMES: [&str; 40] = [
     "weir_service_flows_total",
     "weir_service_packets_total",
     "weir_service_bytes_total",
     "weir_service_backends_up",
     "weir_service_backends",
+    "weir_service_replicas",
+    "weir_service_replicas_desired",
+    "weir_service_load_offered",
+    "weir_service_load_predicted",
+    "weir_service_replica_capacity",
+    "weir_service_scale_reason",
+    "weir_service_replicas_created_total",
+    "weir_service_replicas_removed_total",
+    "weir_service_scale_failures_total",
     "weir_backend_capacity",
     "weir_backend_utilisation",
+    "weir_backend_queue_ratio",
     "weir_backend_load_class",
     "weir_backend_flows_total",
     "weir_backend_packets_total",
@@ -87,6 +107,7 @@ pub const NAMES: [&str; 29] = [
     "weir_packets_total",
     "weir_config_generation",
     "weir_config_reloads_total",
+    "weir_round_seconds",
     "weir_build_info",
     "weir_docker_connected",
     "weir_docker_containers",
@@ -100,6 +121,7 @@ pub const NAMES: [&str; 29] = [
 #[must_use]
 pub fn render(input: &MetricsInput) -> String {
     let mut families = services(&input.services);
+    families.extend(scale::families(&input.services));
     families.extend(load::families(&input.services));
     families.extend(backends(&input.backends));
     families.extend(node(input));
@@ -202,6 +224,9 @@ fn node(input: &MetricsInput) -> Vec<Family> {
         let action = action(reason).to_owned();
         (vec![("reason", reason.name().to_owned()), ("action", action)], Value::Number(count))
     };
+    let part = |name: &str, took: Duration| {
+        (vec![("part", name.to_owned())], Value::Real(took.as_secs_f64()))
+    };
     let result = |name: &str, count| (vec![("result", name.to_owned())], Value::Number(count));
     vec![
         family(
@@ -221,6 +246,12 @@ fn node(input: &MetricsInput) -> Vec<Family> {
             "Attempts to take a new configuration, by result.",
             Kind::Counter,
             vec![result("ok", input.reloads_ok), result("failed", input.reloads_failed)],
+        ),
+        family(
+            "weir_round_seconds",
+            "Time that the daemon's last round took, once a second: live load, and all of it.",
+            Kind::Gauge,
+            vec![part("load", input.round.0), part("all", input.round.1)],
         ),
         family(
             "weir_build",

@@ -50,6 +50,21 @@ fn parse(text: &str) -> BTreeMap<String, u64> {
     samples
 }
 
+fn scale() -> ScaleReport {
+    ScaleReport {
+        desired: Some(7),
+        replicas: 5,
+        offered: Some(190.5),
+        predicted: Some(320.25),
+        capacity: Some(50.0),
+        reason: "forecast".to_owned(),
+        created: 31,
+        removed: 32,
+        failed: 33,
+        ..ScaleReport::default()
+    }
+}
+
 fn input() -> MetricsInput {
     let traffic =
         Traffic { flows: 1, packets_in: 2, bytes_in: 3, packets_out: 4, bytes_out: u64::MAX };
@@ -57,7 +72,7 @@ fn input() -> MetricsInput {
         class: "cpu".to_owned(),
         utilisation: 0.825,
         reported: None,
-        explained: None,
+        explained: Some(1.125),
         turns_per_s: 39.0,
         in_flight: 4.0,
         error_share: 0.0,
@@ -71,6 +86,7 @@ fn input() -> MetricsInput {
         backends_up: 1,
         backends: 2,
         loads,
+        scale: (name == "web").then(scale),
     };
     let mut signals = Signals {
         first_byte_us: 30,
@@ -92,6 +108,7 @@ fn input() -> MetricsInput {
         generation: 7,
         reloads_ok: 5,
         reloads_failed: 1,
+        round: (Duration::from_millis(250), Duration::from_millis(500)),
         docker: Some(DockerMetrics {
             connected: true,
             containers: BTreeMap::from([("held", 2), ("published", 3)]),
@@ -143,6 +160,8 @@ fn every_number_has_its_sample() {
         ("weir_config_generation", 7),
         ("weir_config_reloads_total{result=\"ok\"}", 5),
         ("weir_config_reloads_total{result=\"failed\"}", 1),
+        ("weir_round_seconds{part=\"load\"}", 250),
+        ("weir_round_seconds{part=\"all\"}", 500),
         ("weir_docker_connected", 1),
         ("weir_docker_containers{verdict=\"held\"}", 2),
         ("weir_docker_containers{verdict=\"published\"}", 3),
@@ -151,8 +170,18 @@ fn every_number_has_its_sample() {
         ("weir_docker_resyncs_total", 22),
         ("weir_docker_last_event_timestamp_seconds", 23),
         (&format!("weir_build_info{{version=\"{version}\"}}"), 1),
+        ("weir_service_replicas{service=\"web\"}", 5),
+        ("weir_service_replicas_desired{service=\"web\"}", 7),
+        ("weir_service_load_offered{service=\"web\"}", 190_500),
+        ("weir_service_load_predicted{service=\"web\"}", 320_250),
+        ("weir_service_replica_capacity{service=\"web\"}", 50_000),
+        ("weir_service_scale_reason{service=\"web\",reason=\"forecast\"}", 1),
+        ("weir_service_replicas_created_total{service=\"web\"}", 31),
+        ("weir_service_replicas_removed_total{service=\"web\"}", 32),
+        ("weir_service_scale_failures_total{service=\"web\"}", 33),
         (&format!("weir_backend_capacity{{{of_web}}}"), 48_125),
         (&format!("weir_backend_utilisation{{{of_web}}}"), 825),
+        (&format!("weir_backend_queue_ratio{{{of_web}}}"), 1125),
         (&format!("weir_backend_load_class{{{of_web},class=\"cpu\"}}"), 1),
     ] {
         expected.insert(sample.to_owned(), value);
@@ -160,6 +189,17 @@ fn every_number_has_its_sample() {
     let mut samples = parse(&render(&input()));
     samples.retain(|key, _| !key.contains("_bucket"));
     assert_eq!(samples, expected);
+}
+
+#[test]
+fn what_is_not_known_of_replicas_is_not_told() {
+    let unknown = ScaleReport { desired: None, offered: None, ..scale() };
+    let service = ServiceMetrics { scale: Some(unknown), ..ServiceMetrics::default() };
+    let input = MetricsInput { services: vec![service], ..MetricsInput::default() };
+    let samples = parse(&render(&input));
+    let is_told = |name: &str| samples.keys().any(|key| key.starts_with(name));
+    assert!(!is_told("weir_service_replicas_desired") && !is_told("weir_service_load_offered"));
+    assert!(is_told("weir_service_load_predicted") && is_told("weir_service_replicas{"));
 }
 
 #[test]
@@ -209,6 +249,8 @@ fn nothing_to_say_is_still_whole() {
             "weir_config_generation",
             "weir_config_reloads_total",
             "weir_config_reloads_total",
+            "weir_round_seconds",
+            "weir_round_seconds",
         ]
     );
 }

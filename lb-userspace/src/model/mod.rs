@@ -7,6 +7,7 @@ mod endpoint;
 mod health;
 mod publish;
 mod report;
+mod scale;
 mod service;
 
 pub use config::{
@@ -17,4 +18,5 @@ pub use endpoint::{Endpoint, Listen, PortRange, Protocol};
 pub use health::{AllDown, HealthCheck, Probe};
 pub use publish::{HostPorts, Publish};
 pub use report::{ReportBy, SelfReport};
-pub use service::{BackendSpec, Policy, Service, ServiceName, Weight};
+pub use scale::{Algorithm, Executor, Forecast, Scale, Template};
+pub use service::{BackendSpec, Forward, Policy, Service, ServiceName, Weight};

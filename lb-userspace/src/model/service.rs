@@ -5,7 +5,7 @@ use std::{fmt, path::Path, sync::Arc, time::Duration};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::{HealthCheck, Listen, SelfReport, endpoint::Endpoint};
+use super::{HealthCheck, Listen, Scale, SelfReport, endpoint::Endpoint};
 
 /// Name of a service: 1 to 63 of `a-z 0-9 - _ .`, beginning with a letter or digit.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -139,6 +139,41 @@ impl Policy {
     }
 }
 
+/// How the packets of a service reach its backends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Forward {
+    /// The destination becomes the backend's, and replies come back here.
+    #[default]
+    Nat,
+    /// Unchanged, to the backend's MAC address; it has the VIP and answers clients by itself.
+    Dsr,
+}
+
+impl Forward {
+    /// All forward modes, in the order of the documentation.
+    pub const ALL: [Self; 2] = [Self::Nat, Self::Dsr];
+
+    /// The name in `weir.yaml`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Nat => "nat",
+            Self::Dsr => "dsr",
+        }
+    }
+
+    /// Whether backends get packets as they were sent, VIP and port included, and answer clients past
+    /// this host.
+    #[must_use]
+    pub const fn is_direct(self) -> bool {
+        match self {
+            Self::Nat => false,
+            Self::Dsr => true,
+        }
+    }
+}
+
 /// A backend as one service names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackendSpec {
@@ -159,6 +194,8 @@ pub struct Service {
     pub listens: Vec<Listen>,
     /// How it chooses.
     pub policy: Policy,
+    /// How packets reach its backends.
+    pub forward: Forward,
     /// Its backends, in the order of the configuration, each endpoint once.
     pub backends: Vec<BackendSpec>,
     /// Active health check.
@@ -169,4 +206,18 @@ pub struct Service {
     pub affinity: Option<Duration>,
     /// Who may connect; empty: everybody.
     pub sources: Vec<IpNet>,
+    /// How many replicas it shall have, if that is ours to say.
+    pub scale: Option<Box<Scale>>,
+}
+
+impl Service {
+    /// Whether its capacities follow live load, as far as that can be seen: of backends that answer past
+    /// this host no answer is.
+    #[must_use]
+    pub const fn follows_load(&self) -> bool {
+        match self.policy {
+            Policy::Adaptive | Policy::AdaptiveMaglev => !self.forward.is_direct(),
+            policy => policy.follows_load(),
+        }
+    }
 }

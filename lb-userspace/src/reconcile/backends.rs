@@ -11,18 +11,18 @@ use lb_common::abi::backend::{Backend, backend_state};
 use super::{
     desired::BackendEntry,
     ids::{self, Assigned},
+    observed::Observed,
     pages::GRACE,
     plan::{PlanInput, Stage, Step},
 };
 use crate::{maps::Write, model::Endpoint};
 
-/// Writes of backends, and since when those that left have been closed.
+/// Writes of the backends that have a place.
 pub(super) fn steps(
     input: &PlanInput<'_>,
     places: &BTreeMap<Endpoint, Assigned>,
-    pinned: &BTreeSet<u32>,
-) -> (Vec<Step>, BTreeMap<u32, Instant>) {
-    let capacities = input.desired.capacities();
+    capacities: &BTreeMap<Endpoint, u32>,
+) -> Vec<Step> {
     let mut steps = Vec::new();
     for (endpoint, place) in places {
         let Some(entry) = input.desired.backends.get(endpoint) else { continue };
@@ -35,16 +35,33 @@ pub(super) fn steps(
             steps.push(Step { stage: Stage::Backends, write, why });
         }
     }
-    let staying: BTreeSet<u32> = places.values().map(|place| place.id).collect();
-    let mut closing = BTreeMap::new();
-    for (id, old) in &input.observed.backends {
-        if staying.contains(id) || ids::is_absent(old) {
+    steps
+}
+
+/// The backends that have left, or are on their way: all that are there without a place.
+pub(super) fn leaving(observed: &Observed, places: &BTreeMap<Endpoint, Assigned>) -> BTreeSet<u32> {
+    let leaves = |(id, backend): &(&u32, &Backend)| {
+        let place = ids::endpoint(backend).and_then(|endpoint| places.get(&endpoint));
+        !ids::is_absent(backend) && place.is_none_or(|place| place.id != **id)
+    };
+    observed.backends.iter().filter(leaves).map(|(id, _)| *id).collect()
+}
+
+/// Writes of those, and since when each has been closed.
+pub(super) fn retirements(
+    input: &PlanInput<'_>,
+    leaving: impl Iterator<Item = u32>,
+    pinned: &BTreeSet<u32>,
+) -> (Vec<Step>, BTreeMap<u32, Instant>) {
+    let (mut steps, mut closing) = (Vec::new(), BTreeMap::new());
+    for id in leaving {
+        let Some(old) = input.observed.backends.get(&id).filter(|old| !ids::is_absent(old)) else {
             continue;
-        }
-        let known = input.memory.closing.get(id).filter(|_| old.state == backend_state::CLOSED);
+        };
+        let known = input.memory.closing.get(&id).filter(|_| old.state == backend_state::CLOSED);
         let since = known.copied().unwrap_or(input.now);
-        closing.insert(*id, since);
-        steps.extend(retire(input, *id, old, since, pinned.contains(id)));
+        closing.insert(id, since);
+        steps.extend(retire(input, id, old, since, pinned.contains(&id)));
     }
     (steps, closing)
 }

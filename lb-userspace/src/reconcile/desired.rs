@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ipnet::IpNet;
 use lb_common::abi::{backend::way, service::SCAN_MAX, settings::Settings};
 
-use crate::model::{Endpoint, Listen, Policy, ServiceName};
+use crate::model::{Endpoint, Forward, Listen, Policy, ServiceName};
 
 /// The desired state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub struct DesiredService {
     pub listens: Vec<Listen>,
     /// How it chooses.
     pub policy: Policy,
+    /// How packets reach its backends.
+    pub forward: Forward,
     /// Its backends, each once; ties go to the earlier one.
     pub backends: Vec<DesiredBackend>,
     /// How long a client keeps its backend, in jiffies; 0: not at all.
@@ -76,19 +78,20 @@ pub struct Link {
 
 const _: () = assert!(way::STACK == 0, "the default link is the stack");
 
-impl Desired {
-    /// A backend's capacity: its largest in any service, at least 1.
-    pub(super) fn capacities(&self) -> BTreeMap<Endpoint, u32> {
-        let mut capacities: BTreeMap<_, _> = self.backends.keys().map(|key| (*key, 1)).collect();
-        for service in &self.services {
-            // Who looks at all backends has the capacities in its table.
-            let many = service.backends.len() > SCAN_MAX as usize;
-            let learned = many && service.policy == Policy::Adaptive;
-            for backend in &service.backends {
-                let capacity = if learned { backend.capacity } else { backend.weight };
-                capacities.entry(backend.endpoint).and_modify(|max| *max = capacity.max(*max));
-            }
+/// The capacities of the backends of these services: the largest in any of them, at least 1.
+pub(super) fn capacities<'a>(
+    services: impl Iterator<Item = &'a DesiredService>,
+) -> BTreeMap<Endpoint, u32> {
+    let mut capacities = BTreeMap::new();
+    for service in services {
+        // Who looks at all backends has the capacities in its table.
+        let many = service.backends.len() > SCAN_MAX as usize;
+        let learned = many && service.policy == Policy::Adaptive;
+        for backend in &service.backends {
+            let capacity = if learned { backend.capacity } else { backend.weight };
+            let largest = capacities.entry(backend.endpoint).or_insert(1);
+            *largest = capacity.max(*largest);
         }
-        capacities
     }
+    capacities
 }

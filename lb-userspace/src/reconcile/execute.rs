@@ -1,7 +1,7 @@
 //! Performs a plan. All choices are made by then.
 
-use super::plan::{Plan, Step};
-use crate::maps::{LbMaps, MapError, Snapshot};
+use super::{observed::Observed, plan::Plan};
+use crate::maps::{LbMaps, MapError, Stopped};
 
 /// Where a plan stopped.
 #[derive(Debug, thiserror::Error)]
@@ -20,18 +20,18 @@ pub struct ExecuteError {
 pub fn execute(
     plan: &Plan,
     maps: &mut dyn LbMaps,
-    observed: &mut Snapshot,
+    observed: &mut Observed,
 ) -> Result<usize, ExecuteError> {
-    let result = plan.steps.iter().enumerate().try_for_each(|(index, step)| {
-        let Step { write, why, .. } = step;
-        maps.write(write).map_err(|source| ExecuteError {
-            step: index,
-            why: why.clone(),
-            source,
-        })?;
+    observed.begin();
+    let writes: Vec<_> = plan.steps.iter().map(|step| &step.write).collect();
+    let result = maps.write_all(&writes);
+    let done = result.as_ref().map_or_else(|stopped| stopped.done, |()| writes.len());
+    for write in writes.iter().take(done) {
         observed.apply(write);
-        Ok(())
-    });
-    observed.forget_unnamed_pages();
-    result.map(|()| plan.steps.len())
+    }
+    observed.end(result.is_ok());
+    result.map(|()| done).map_err(|Stopped { done: step, source }| {
+        let why = plan.steps.get(step).map(|step| step.why.clone()).unwrap_or_default();
+        ExecuteError { step, why, source }
+    })
 }

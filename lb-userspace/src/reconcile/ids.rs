@@ -8,7 +8,7 @@ use lb_common::abi::{
     service::Service,
 };
 
-use super::{desired::Desired, keys::Key};
+use super::{desired::Desired, keys::Key, observed::Observed};
 use crate::model::{Endpoint, Protocol};
 
 /// A backend's place in the dataplane.
@@ -50,28 +50,26 @@ pub(super) fn services(
 /// after its last one, which its entry keeps while it is free.
 pub(super) fn backends(
     desired: &Desired,
-    observed: &BTreeMap<u32, Backend>,
+    observed: &Observed,
     limit: u32,
 ) -> BTreeMap<Endpoint, Assigned> {
-    let mut known = BTreeMap::new();
-    for (id, backend) in observed.iter().filter(|(id, _)| (1..limit).contains(*id)) {
-        if let Some(endpoint) = endpoint(backend) {
-            let place = Assigned { id: *id, generation: backend.generation };
-            known.entry(endpoint).or_insert(place);
-        }
-    }
-    let is_free = |id: &u32| observed.get(id).is_none_or(is_absent);
+    let is_free = |id: &u32| observed.backends.get(id).is_none_or(is_absent);
     let mut free = (1..limit).filter(is_free).map(|id| {
-        let last = observed.get(&id).map_or(0, |backend| backend.generation);
+        let last = observed.backends.get(&id).map_or(0, |backend| backend.generation);
         Assigned { id, generation: last.wrapping_add(1) }
     });
-    let mut places = BTreeMap::new();
-    for endpoint in desired.backends.keys() {
-        if let Some(place) = known.get(endpoint).copied().or_else(|| free.next()) {
-            places.insert(*endpoint, place);
-        }
-    }
-    places
+    let place = |endpoint: &Endpoint| {
+        let place = known(endpoint, observed, limit).or_else(|| free.next())?;
+        Some((*endpoint, place))
+    };
+    desired.backends.keys().filter_map(place).collect()
+}
+
+/// The place that a backend has already.
+pub(super) fn known(endpoint: &Endpoint, observed: &Observed, limit: u32) -> Option<Assigned> {
+    let id = observed.ids_of(endpoint).find(|id| (1..limit).contains(id))?;
+    let generation = observed.backends.get(&id)?.generation;
+    Some(Assigned { id, generation })
 }
 
 /// Whether an entry is free: empty, or no more than the generation of its last use.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lb_common::{
-    abi::service::{Page, Service, SourceKey, service_flag},
+    abi::service::{Page, Service, SourceKey, forward, service_flag},
     maps::{LISTENS_MAX, RANGES_MAX, SOURCES_MAX},
 };
 
@@ -20,7 +20,7 @@ use crate::{
         Prefix, Snapshot,
         snapshot::{page_span, paginate},
     },
-    model::{Endpoint, ServiceName},
+    model::{Endpoint, Forward, Limits, ServiceName},
 };
 
 /// The services as they will be.
@@ -38,6 +38,8 @@ pub(super) struct Layout {
     pub(super) pinned: BTreeSet<u32>,
     /// What is not free yet.
     pub(super) waiting: Vec<Waiting>,
+    /// Pages of all tables, where they are and where they would be.
+    pub(super) pages_needed: usize,
 }
 
 /// What the services are laid out over.
@@ -45,35 +47,32 @@ pub(super) struct Ground<'a> {
     pub(super) input: &'a PlanInput<'a>,
     pub(super) published: &'a BTreeMap<Key, Service>,
     pub(super) backends: &'a BTreeMap<Endpoint, Assigned>,
-    pub(super) free: FreePages,
+    pub(super) free: FreePages<'a>,
 }
 
-/// Lays out all desired services; `ids` are theirs, in order.
-pub(super) fn lay_out(mut ground: Ground<'_>, ids: &[Option<u32>]) -> Result<Layout, PlanError> {
-    let input = ground.input;
+/// Lays out these services, each with its id.
+pub(super) fn lay_out<'a>(
+    mut ground: Ground<'_>,
+    services: impl Iterator<Item = (&'a DesiredService, Option<u32>)>,
+) -> Result<Layout, PlanError> {
+    let observed = ground.input.observed;
     let known = known_tables(ground.published);
     let mut layout = Layout::default();
-    let mut pages_needed = 0;
-    for (service, id) in input.desired.services.iter().zip(ids) {
+    for (service, id) in services {
         let placed =
             id.ok_or_else(|| Waiting::ServiceId { service: service.name.clone() }).and_then(|id| {
                 let built = build(&ground, service, id, &mut layout.waiting);
-                pages_needed += built.iter().map(|table| table.pages.len()).sum::<usize>();
-                place(&mut ground.free, &known, input.observed, service, built)
+                layout.pages_needed += built.iter().map(|table| table.pages.len()).sum::<usize>();
+                place(&mut ground.free, &known, observed, service, built)
             });
         match placed {
             Ok(placed) => layout.add(&ground, service, &placed)?,
             Err(waiting) => {
                 layout.waiting.push(waiting);
-                layout.hold(&ground, service, *id);
+                layout.hold(&ground, service, id);
             }
         }
     }
-    check("pages of slot tables", pages_needed, input.limits.pages)?;
-    let exact = layout.services.keys().filter(|key| matches!(key, Key::Exact(_))).count();
-    check("listen addresses", exact, LISTENS_MAX)?;
-    check("prefixes of port ranges", layout.services.len() - exact, RANGES_MAX)?;
-    check("prefixes of sources", layout.sources.len(), SOURCES_MAX)?;
     Ok(layout)
 }
 
@@ -162,7 +161,7 @@ struct Placed {
 
 /// Finds a place for the tables of a service: where they already are, or fresh pages.
 fn place(
-    free: &mut FreePages,
+    free: &mut FreePages<'_>,
     known: &KnownTables,
     observed: &Snapshot,
     service: &DesiredService,
@@ -194,6 +193,15 @@ fn holds(observed: &Snapshot, old: &Service, built: &Built) -> bool {
 }
 
 impl Layout {
+    /// An error if all services are more than the dataplane will ever hold.
+    pub(super) fn check(&self, limits: Limits) -> Result<(), PlanError> {
+        check("pages of slot tables", self.pages_needed, limits.pages)?;
+        let exact = self.services.keys().filter(|key| matches!(key, Key::Exact(_))).count();
+        check("listen addresses", exact, LISTENS_MAX)?;
+        check("prefixes of port ranges", self.services.len() - exact, RANGES_MAX)?;
+        check("prefixes of sources", self.sources.len(), SOURCES_MAX)
+    }
+
     /// Adds a service whose tables have their place.
     fn add(
         &mut self,
@@ -235,7 +243,8 @@ impl Layout {
                 continue;
             }
             let (flags, affinity_ticks) = (flags(service), service.affinity_ticks);
-            let fresh = Service { flags, affinity_ticks, ..*old };
+            let forward = mode(service.forward);
+            let fresh = Service { flags, affinity_ticks, forward, ..*old };
             let generation = if fresh == *old { old.generation } else { input.desired.generation };
             self.services.insert(key, Service { generation, ..fresh });
             self.sources.extend(service.sources.iter().map(|net| keys::source(old.id, net)));
@@ -266,7 +275,15 @@ fn entry(service: &DesiredService, built: &Built, first_page: u32, generation: u
         affinity_ticks: service.affinity_ticks,
         hash_seed: 0,
         generation,
-        zero: 0,
+        forward: mode(service.forward),
+        zero: [0; 3],
+    }
+}
+
+const fn mode(forward: Forward) -> u8 {
+    match forward {
+        Forward::Nat => forward::NAT,
+        Forward::Dsr => forward::DSR,
     }
 }
 

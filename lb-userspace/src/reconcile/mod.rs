@@ -13,11 +13,13 @@
 //! * whatever is published passes the pre-filter.
 
 mod backends;
+mod changes;
 pub mod desired;
 mod execute;
 mod ids;
 mod keys;
 mod layout;
+mod observed;
 mod pages;
 mod plan;
 mod ports;
@@ -25,8 +27,10 @@ mod services;
 mod settings;
 mod tables;
 
+pub use changes::{Changes, Scope};
 pub use desired::{BackendEntry, Desired, DesiredBackend, DesiredService, Link};
 pub use execute::{ExecuteError, execute};
+pub use observed::Observed;
 pub use pages::{GRACE, Quarantine};
 pub use plan::{Memory, Plan, PlanError, PlanInput, Stage, Step, Waiting, plan};
 pub use tables::{BuiltTable, TableBackend, TableBuilder};

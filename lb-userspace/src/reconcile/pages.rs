@@ -3,9 +3,11 @@
 //! while, because a CPU that fetched the old entry may still read them.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     time::{Duration, Instant},
 };
+
+use super::observed::Observed;
 
 /// How long a page rests: far longer than any packet stays in the program.
 pub const GRACE: Duration = Duration::from_secs(1);
@@ -16,60 +18,93 @@ pub const GRACE: Duration = Duration::from_secs(1);
 /// it is first seen unused after having been in use, however much of a plan was carried out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Quarantine {
-    named: BTreeSet<u32>,
     resting: BTreeMap<u32, Instant>,
 }
 
 impl Quarantine {
-    /// The quarantine at `now`, when services name the pages `named`.
-    #[must_use]
-    pub fn observe(&self, named: BTreeSet<u32>, now: Instant) -> Self {
+    /// The quarantine at `now`.
+    pub(super) fn observe(&self, observed: &Observed, now: Instant) -> Self {
         let mut resting = self.resting.clone();
-        resting.extend(self.named.difference(&named).map(|page| (*page, now)));
+        resting.extend(observed.left_pages().map(|page| (page, now)));
         resting.retain(|page, since| {
-            !named.contains(page) && now.saturating_duration_since(*since) < GRACE
+            !observed.is_named(*page) && now.saturating_duration_since(*since) < GRACE
         });
-        Self { named, resting }
-    }
-
-    /// Pages that must not be written.
-    fn taken(&self) -> impl Iterator<Item = u32> {
-        self.named.iter().chain(self.resting.keys()).copied()
+        Self { resting }
     }
 }
 
-/// The pages that a plan may write.
-pub(super) struct FreePages {
-    taken: Vec<bool>,
+/// The pages that a plan may write: those below a limit without those in use or at rest.
+pub(super) struct FreePages<'a> {
+    limit: u32,
+    observed: &'a Observed,
+    quarantine: &'a Quarantine,
+    /// Worked out when the first page is needed: most plans need none.
+    taken: Option<Vec<bool>>,
+    /// Where the first run of so many pages may begin: what is taken stays so for a plan.
+    from: BTreeMap<usize, usize>,
 }
 
-impl FreePages {
-    /// Pages `0..limit` without those in use or at rest.
-    pub(super) fn new(limit: u32, quarantine: &Quarantine) -> Self {
-        let mut taken = vec![false; limit as usize];
-        for page in quarantine.taken() {
-            if let Some(slot) = taken.get_mut(page as usize) {
-                *slot = true;
-            }
-        }
-        Self { taken }
+impl<'a> FreePages<'a> {
+    pub(super) const fn new(
+        limit: u32,
+        observed: &'a Observed,
+        quarantine: &'a Quarantine,
+    ) -> Self {
+        Self { limit, observed, quarantine, taken: None, from: BTreeMap::new() }
     }
 
     /// The first run of `count` pages; `None` if no run is long enough.
     pub(super) fn take(&mut self, count: usize) -> Option<u32> {
-        let first = self.taken.windows(count.max(1)).position(|run| !run.contains(&true))?;
-        self.taken.iter_mut().skip(first).take(count).for_each(|page| *page = true);
+        let (observed, resting) = (self.observed, &self.quarantine.resting);
+        let taken = self.taken.get_or_insert_with(|| {
+            let mut taken = vec![false; self.limit as usize];
+            for page in observed.named_pages().chain(resting.keys().copied()) {
+                if let Some(slot) = taken.get_mut(page as usize) {
+                    *slot = true;
+                }
+            }
+            taken
+        });
+        let from = self.from.entry(count).or_default();
+        let mut runs = taken.get(*from..).unwrap_or_default().windows(count.max(1));
+        let Some(first) = runs.position(|run| !run.contains(&true)) else {
+            *from = taken.len();
+            return None;
+        };
+        let first = *from + first;
+        *from = first + count;
+        taken.iter_mut().skip(first).take(count).for_each(|page| *page = true);
         u32::try_from(first).ok()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use lb_common::abi::service::{ListenKey, Service};
 
-    fn free(limit: u32, taken: &[u32]) -> FreePages {
-        let named = taken.iter().copied().collect();
-        FreePages::new(limit, &Quarantine { named, ..Quarantine::default() })
+    use super::*;
+    use crate::maps::Write;
+
+    /// Maps in which services name these pages.
+    fn naming(pages: &[u32]) -> Observed {
+        let mut observed = Observed::default();
+        name(&mut observed, pages);
+        observed
+    }
+
+    /// Makes services name these pages and no others.
+    fn name(observed: &mut Observed, pages: &[u32]) {
+        let before: Vec<ListenKey> = observed.listens.keys().copied().collect();
+        observed.begin();
+        for (port, page) in (1..).zip(pages) {
+            let key = ListenKey { port, ..ListenKey::default() };
+            let service = Service { table_page: *page, table_len: 1, ..Service::default() };
+            observed.apply(&Write::Listen(key, service));
+        }
+        for key in before.into_iter().filter(|key| usize::from(key.port) > pages.len()) {
+            observed.apply(&Write::RemoveListen(key));
+        }
+        observed.end(true);
     }
 
     #[test]
@@ -85,29 +120,43 @@ mod tests {
             ("no pages at all", 0, vec![], 1, None),
         ];
         for (what, limit, taken, count, first) in rows {
-            assert_eq!(free(limit, &taken).take(count), first, "{what}");
+            let (observed, quarantine) = (naming(&taken), Quarantine::default());
+            let mut free = FreePages::new(limit, &observed, &quarantine);
+            assert_eq!(free.take(count), first, "{what}");
         }
     }
 
     #[test]
     fn what_is_taken_once_is_not_taken_twice() {
-        let mut pages = free(4, &[1]);
-        assert_eq!([pages.take(1), pages.take(2), pages.take(1)], [Some(0), Some(2), None]);
+        let (observed, quarantine) = (naming(&[1]), Quarantine::default());
+        let mut pages = FreePages::new(6, &observed, &quarantine);
+        let taken = [2, 1, 1, 2, 1].map(|count| pages.take(count));
+        assert_eq!(taken, [Some(2), Some(0), Some(4), None, Some(5)]);
+        assert_eq!(pages.take(1), None);
     }
 
     #[test]
     fn a_page_rests_from_when_it_is_seen_unused() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
-        let takes = |quarantine: &Quarantine| FreePages::new(1, quarantine).take(1).is_some();
-        let used = Quarantine::default().observe([0].into(), at(0));
-        assert!(!takes(&used), "in use");
-        let freed = used.observe([].into(), at(500));
-        assert!(!takes(&freed), "just left");
-        assert!(!takes(&freed.observe([].into(), at(1499))), "still resting");
-        assert!(takes(&freed.observe([].into(), at(1500))), "rested");
-        let again = freed.observe([0].into(), at(600)).observe([].into(), at(1400));
-        assert!(!takes(&again.observe([].into(), at(2000))), "used again, rests anew");
-        assert!(takes(&Quarantine::default()), "a page nobody ever used");
+        let takes = |observed: &Observed, quarantine: &Quarantine| {
+            FreePages::new(1, observed, quarantine).take(1).is_some()
+        };
+        let mut observed = naming(&[0]);
+        let used = Quarantine::default().observe(&observed, at(0));
+        assert!(!takes(&observed, &used), "in use");
+        name(&mut observed, &[]);
+        let freed = used.observe(&observed, at(500));
+        assert!(!takes(&observed, &freed), "just left");
+        name(&mut observed, &[]);
+        assert!(!takes(&observed, &freed.observe(&observed, at(1499))), "still resting");
+        assert!(takes(&observed, &freed.observe(&observed, at(1500))), "rested");
+        name(&mut observed, &[0]);
+        let again = freed.observe(&observed, at(600));
+        name(&mut observed, &[]);
+        let again = again.observe(&observed, at(1400));
+        name(&mut observed, &[]);
+        assert!(!takes(&observed, &again.observe(&observed, at(2000))), "used again, rests anew");
+        assert!(takes(&observed, &Quarantine::default()), "a page nobody ever used");
     }
 }

@@ -6,17 +6,20 @@ use std::{
 };
 
 use super::{
-    backends,
-    desired::Desired,
-    ids, keys,
-    layout::{self, Ground, Layout},
+    backends, changes,
+    changes::Scope,
+    desired::{self, Desired},
+    ids,
+    keys::{self, Key},
+    layout::{self, Ground},
+    observed::Observed,
     pages::{FreePages, Quarantine},
     ports::Surplus,
     services, settings,
     tables::TableBuilder,
 };
 use crate::{
-    maps::{Snapshot, Write, snapshot::page_span},
+    maps::Write,
     model::{Endpoint, Limits, ServiceName},
 };
 
@@ -26,7 +29,7 @@ pub struct PlanInput<'a> {
     /// What the maps should say.
     pub desired: &'a Desired,
     /// What they say.
-    pub observed: &'a Snapshot,
+    pub observed: &'a Observed,
     /// [`Plan::next`] of the last plan, whether or not it was carried out to the end.
     pub memory: &'a Memory,
     /// Open flows by backend id; a backend that is missing has none.
@@ -40,6 +43,8 @@ pub struct PlanInput<'a> {
     pub limits: Limits,
     /// Builds slot tables.
     pub build: TableBuilder,
+    /// What may differ.
+    pub scope: Scope<'a>,
 }
 
 /// What the planner must know and the maps do not say. A controller that starts without it lets
@@ -52,6 +57,16 @@ pub struct Memory {
     pub(super) closing: BTreeMap<u32, Instant>,
     /// Pre-filter bits that nobody needs: TCP, UDP.
     pub(super) ports: [Option<Surplus>; 2],
+    /// Whether the last plan left nothing for another one but to retire who is closing.
+    pub(super) settled: bool,
+}
+
+impl Memory {
+    /// The ids of backends that left and keep their flows: whoever plans again wants to know how
+    /// many they have.
+    pub fn closing(&self) -> impl Iterator<Item = u32> {
+        self.closing.keys().copied()
+    }
 }
 
 /// What to do.
@@ -169,30 +184,51 @@ pub enum Waiting {
 
 /// Plans the way from the observed to the desired state.
 pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
+    match changes::plan(input) {
+        Some(plan) => Ok(plan),
+        None => plan_all(input),
+    }
+}
+
+/// The plan that looks at everything.
+fn plan_all(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
     check(input)?;
     let PlanInput { desired, observed, memory, now, limits, .. } = *input;
     let published = keys::published(observed);
-    let named = published.values().flat_map(|service| {
-        let span = page_span(service);
-        span.start..span.end.min(limits.pages)
-    });
-    let quarantine = memory.pages.observe(named.collect(), now);
-    let places = ids::backends(desired, &observed.backends, limits.backends);
+    let quarantine = memory.pages.observe(observed, now);
+    let places = ids::backends(desired, observed, limits.backends);
     let service_ids = ids::services(desired, &published, limits.services);
 
-    let free = FreePages::new(limits.pages, &quarantine);
+    let free = FreePages::new(limits.pages, observed, &quarantine);
     let ground = Ground { input, published: &published, backends: &places, free };
-    let layout: Layout = layout::lay_out(ground, &service_ids)?;
+    let layout = layout::lay_out(ground, desired.services.iter().zip(service_ids))?;
+    layout.check(limits)?;
 
-    let (backend_steps, closing) = backends::steps(input, &places, &layout.pinned);
+    let capacities = desired::capacities(desired.services.iter());
+    let leaving = backends::leaving(observed, &places);
+    let (retirements, closing) = backends::retirements(input, leaving.into_iter(), &layout.pinned);
     let (port_steps, ports) = services::port_steps(input, &layout);
-    let mut steps = settings::steps(desired, observed, &layout);
-    steps.extend(backend_steps);
+    let ranges = layout.services.keys().any(|key| matches!(key, Key::Range(_)));
+    let mut steps = settings::steps(desired, observed, ranges);
+    steps.extend(backends::steps(input, &places, &capacities));
+    steps.extend(retirements);
     steps.extend(port_steps);
     steps.extend(services::steps(observed, &published, &layout));
+    steps.extend(services::withdrawals(&published, &layout));
+    steps.extend(services::source_steps(observed, &published, &layout));
+    Ok(finish(steps, layout.waiting, Memory { pages: quarantine, closing, ports, settled: false }))
+}
+
+/// Puts the steps of a plan in order.
+pub(super) fn finish(mut steps: Vec<Step>, waiting: Vec<Waiting>, mut next: Memory) -> Plan {
     steps.sort_by_key(|step| step.stage);
-    let next = Memory { pages: quarantine, closing, ports };
-    Ok(Plan { steps, waiting: layout.waiting, next })
+    // Who frees an id makes ports surplus, and room.
+    next.settled = waiting.is_empty() && !steps.iter().any(|step| frees(&step.write));
+    Plan { steps, waiting, next }
+}
+
+const fn frees(write: &Write) -> bool {
+    matches!(write, Write::Backend { value, .. } if ids::is_absent(value))
 }
 
 /// What is wrong with the desired state whatever the maps say.

@@ -32,6 +32,13 @@ pub(super) struct Surplus {
     set: Box<PortSet>,
 }
 
+impl Surplus {
+    /// Whether the bits had their time.
+    pub(super) fn is_over(&self, now: Instant, drain: Duration) -> bool {
+        now.saturating_duration_since(self.since) >= drain
+    }
+}
+
 /// What becomes of one protocol's set.
 pub(super) struct Course {
     /// Observed and wanted bits.
@@ -56,9 +63,9 @@ pub(super) fn course(
     }
     let same = before.filter(|before| count(&combine(&set, &before.set, |a, b| a & !b)) == 0);
     let since = same.map_or(now, |before| before.since);
-    let over = now.saturating_duration_since(since) >= drain;
-    let settled = if over { wanted } else { widened.clone() };
-    Course { widened, settled, surplus: Some(Surplus { since, set }) }
+    let surplus = Surplus { since, set };
+    let settled = if surplus.is_over(now, drain) { wanted } else { widened.clone() };
+    Course { widened, settled, surplus: Some(surplus) }
 }
 
 /// Bits of a set, in both halves.

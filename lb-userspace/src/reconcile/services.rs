@@ -19,7 +19,7 @@ use crate::{
     model::Protocol,
 };
 
-/// Writes of pages, services and sources.
+/// Writes of pages and services.
 pub(super) fn steps(
     observed: &Snapshot,
     published: &BTreeMap<Key, Service>,
@@ -40,12 +40,11 @@ pub(super) fn steps(
             steps.push(Step { stage: Stage::Publish, write: key.publish(*service), why });
         }
     }
-    steps.extend(withdrawals(published, layout));
-    steps.extend(source_steps(observed, published, layout));
     steps
 }
 
-fn withdrawals(published: &BTreeMap<Key, Service>, layout: &Layout) -> Vec<Step> {
+/// What nobody listens on any longer.
+pub(super) fn withdrawals(published: &BTreeMap<Key, Service>, layout: &Layout) -> Vec<Step> {
     // Withdrawing comes last, so that a port that moves from one key to another is always served,
     // unless the map has no room for both keys.
     let union = || {
@@ -66,7 +65,8 @@ fn withdrawals(published: &BTreeMap<Key, Service>, layout: &Layout) -> Vec<Step>
     .collect()
 }
 
-fn source_steps(
+/// Writes of sources.
+pub(super) fn source_steps(
     observed: &Snapshot,
     published: &BTreeMap<Key, Service>,
     layout: &Layout,
@@ -118,6 +118,9 @@ fn why(key: &Key, old: Option<&Service>, new: &Service) -> String {
     }
     if (old.flags, old.affinity_ticks) != (new.flags, new.affinity_ticks) {
         changes.push("other affinity or sources".to_owned());
+    }
+    if old.forward != new.forward {
+        changes.push(format!("forward {}", dump::forward_text(new.forward)));
     }
     format!("{key}: {}", changes.join(", "))
 }

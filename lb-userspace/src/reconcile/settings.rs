@@ -7,15 +7,12 @@ use lb_common::abi::{
 
 use super::{
     desired::Desired,
-    keys::Key,
-    layout::Layout,
     plan::{Stage, Step},
 };
 use crate::maps::{Snapshot, Write};
 
-/// Writes of the settings.
-pub(super) fn steps(desired: &Desired, observed: &Snapshot, layout: &Layout) -> Vec<Step> {
-    let ranges = layout.services.keys().any(|key| matches!(key, Key::Range(_)));
+/// Writes of the settings; `ranges`: whether some service listens on a range of ports.
+pub(super) fn steps(desired: &Desired, observed: &Snapshot, ranges: bool) -> Vec<Step> {
     let flag = if ranges { settings_flag::RANGES } else { 0 };
     let flags = desired.settings.flags & !settings_flag::RANGES | flag;
     let settled = Settings {

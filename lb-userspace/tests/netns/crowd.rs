@@ -4,6 +4,7 @@
 use std::{
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
     net::{IpAddr, SocketAddr, TcpStream},
+    ops::Range,
     os::fd::AsRawFd as _,
     sync::{
         Arc,
@@ -16,7 +17,10 @@ use std::{
 use lb_userspace::lab::{CLIENT_V4, CLIENT_V6, Netns};
 use nix::{
     sched::{CloneFlags, setns},
-    sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, socket},
+    sys::socket::{
+        AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, setsockopt, socket,
+        sockopt,
+    },
 };
 
 use super::world::{World, eventually};
@@ -26,6 +30,8 @@ const FRESH: u16 = 3;
 /// Ports such a thread has; it pauses after each call, so that they last.
 const FRESH_PORTS: u16 = 16_000;
 const FRESH_FIRST: u16 = 10_000;
+/// Crowds that have ports of their own, before those of the first are used again.
+const ROUNDS: u16 = 4;
 /// Threads that keep one connection: a multiple of the backends of each family.
 const KEPT: u16 = 12;
 const KEPT_FIRST: u16 = 5_000;
@@ -54,6 +60,8 @@ pub(crate) struct Crowd {
 
 #[derive(Default)]
 struct Shared {
+    /// After each call.
+    pause: Duration,
     stop: AtomicBool,
     phase: AtomicU8,
     calls: AtomicUsize,
@@ -65,10 +73,27 @@ impl Crowd {
     /// First the kept connections, one after the other, so that round-robin gives each backend as
     /// many; then the fresh ones.
     pub(crate) fn start(client: &Netns) -> Self {
-        let mut crowd = Self { shared: Arc::default(), threads: Vec::new() };
+        Self::start_from(client, PAUSE, KEPT_FIRST, 0..FRESH_PORTS)
+    }
+
+    /// The same with another pause after each call.
+    pub(crate) fn at_pace(client: &Netns, pause: Duration) -> Self {
+        Self::start_from(client, pause, KEPT_FIRST, 0..FRESH_PORTS)
+    }
+
+    /// One crowd of many, a few seconds each: the next ones have other ports.
+    pub(crate) fn start_round(client: &Netns, round: u16) -> Self {
+        let kept = KEPT_FIRST + round % ((FRESH_FIRST - KEPT_FIRST) / KEPT) * KEPT;
+        let fresh = round % ROUNDS * (FRESH_PORTS / ROUNDS);
+        Self::start_from(client, PAUSE, kept, fresh..fresh + FRESH_PORTS / ROUNDS)
+    }
+
+    fn start_from(client: &Netns, pause: Duration, kept: u16, fresh: Range<u16>) -> Self {
+        let shared = Arc::new(Shared { pause, ..Shared::default() });
+        let mut crowd = Self { shared, threads: Vec::new() };
         let vips = World::vips();
         for n in 0..KEPT {
-            let (vip, port) = (vips[usize::from(n) % vips.len()], KEPT_FIRST + n);
+            let (vip, port) = (vips[usize::from(n) % vips.len()], kept + n);
             let connection = client.in_netns(|| Connection::open(vip, port)).unwrap().unwrap();
             let shared = Arc::clone(&crowd.shared);
             crowd.threads.push(std::thread::spawn(move || shared.keep(connection, port)));
@@ -76,10 +101,11 @@ impl Crowd {
         for n in 0..FRESH {
             let netns = client.file().try_clone().unwrap();
             let (shared, vips) = (Arc::clone(&crowd.shared), vips.clone());
+            let first = FRESH_FIRST + n * FRESH_PORTS;
+            let ports = first + fresh.start..first + fresh.end;
             crowd.threads.push(std::thread::spawn(move || {
                 setns(&netns, CloneFlags::CLONE_NEWNET).unwrap();
-                let first = FRESH_FIRST + n * FRESH_PORTS;
-                shared.open_and_close(&vips, first..first + FRESH_PORTS)
+                shared.open_and_close(&vips, ports)
             }));
         }
         crowd
@@ -119,7 +145,7 @@ impl Shared {
         let answer = call().map_err(|error| error.to_string());
         self.under_way[usize::from(phase)].fetch_sub(1, Ordering::SeqCst);
         self.calls.fetch_add(1, Ordering::SeqCst);
-        std::thread::sleep(PAUSE);
+        std::thread::sleep(self.pause);
         Call { port, fresh, phase, answer }
     }
 
@@ -146,7 +172,7 @@ impl Shared {
         calls
     }
 
-    fn open_and_close(&self, vips: &[SocketAddr], ports: std::ops::Range<u16>) -> Vec<Call> {
+    fn open_and_close(&self, vips: &[SocketAddr], ports: Range<u16>) -> Vec<Call> {
         let mut calls = Vec::new();
         for (port, vip) in ports.zip(vips.iter().cycle()) {
             if self.stop.load(Ordering::SeqCst) {
@@ -177,6 +203,8 @@ impl Connection {
         stream.set_write_timeout(Some(PATIENCE))?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
+        // Whose last connection from this port rests in TIME_WAIT.
+        setsockopt(&stream, sockopt::ReuseAddr, &true)?;
         bind(stream.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(own, port)))?;
         connect(stream.as_raw_fd(), &SockaddrStorage::from(vip))?;
         Ok(Self { reader: BufReader::new(stream) })
@@ -205,7 +233,12 @@ impl Connection {
         let mut body = vec![0; length.ok_or_else(|| bad("no length"))?];
         self.reader.read_exact(&mut body)?;
         let name = name.ok_or_else(|| bad("no name"))?;
-        if body == name.as_bytes() { Ok(name) } else { Err(bad("the body of another")) }
+        // The built-in servers say a little more than nginx.
+        if body.trim_ascii_end().ends_with(name.as_bytes()) {
+            Ok(name)
+        } else {
+            Err(bad("the body of another"))
+        }
     }
 
     fn line(&mut self) -> io::Result<String> {

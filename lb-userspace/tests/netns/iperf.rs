@@ -5,8 +5,8 @@ use std::{fs, net::IpAddr, process::Stdio};
 use lb_userspace::{
     lab::{Netns, Topology, vip_v4, vip_v6},
     model::{
-        Attach, BackendSpec, Endpoint, Listen, Policy, PortRange, Protocol, Service, ServiceName,
-        Weight,
+        Attach, BackendSpec, Endpoint, Forward, Listen, Policy, PortRange, Protocol, Service,
+        ServiceName, Weight,
     },
 };
 use serde_json::Value;
@@ -36,6 +36,7 @@ fn world(attach: Attach, topology: Topology) -> World {
                 })
                 .to_vec(),
             policy: Policy::Maglev,
+            forward: Forward::Nat,
             backends: backend
                 .iter()
                 .map(|one| {
@@ -47,6 +48,7 @@ fn world(attach: Attach, topology: Topology) -> World {
             report: None,
             affinity: None,
             sources: Vec::new(),
+            scale: None,
         };
         config.services.extend([Protocol::Tcp, Protocol::Udp].map(service));
     })

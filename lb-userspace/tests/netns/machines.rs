@@ -13,7 +13,7 @@ use lb_userspace::{
         report::{BackendReport, Explanation, LoadReport, ServiceReport},
     },
     lab::Topology,
-    model::{Attach, Policy, Protocol},
+    model::{Attach, BackendSpec, Endpoint, Policy, Protocol},
 };
 
 use super::world::{World, eventually, plan};
@@ -26,8 +26,9 @@ struct Cpu(Vec<PathBuf>);
 impl Cpu {
     fn new(name: &str) -> Self {
         let top = Path::new("/sys/fs/cgroup");
-        let v1 = ["cpu", "cpuacct"].map(|hierarchy| top.join(hierarchy));
-        let tops = if v1[0].is_dir() { v1.to_vec() } else { vec![top.to_path_buf()] };
+        let v1 = ["cpu", "cpuacct", "memory", "blkio"].map(|hierarchy| top.join(hierarchy));
+        let mut tops = if v1[0].is_dir() { v1.to_vec() } else { vec![top.to_path_buf()] };
+        tops.retain(|top| top.is_dir());
         let name = format!("{NAME}-{}-{name}", std::process::id());
         Self(tops.into_iter().map(|top| top.join(&name)).collect())
     }
@@ -38,7 +39,7 @@ impl Cpu {
 
     fn make(&self) {
         for directory in &self.0 {
-            // In v1 both controllers may be one hierarchy.
+            // In v1 two controllers may be one hierarchy.
             fs::create_dir_all(directory).unwrap();
         }
     }
@@ -130,4 +131,57 @@ fn a_cgroup_of_plain_processes_is_read_while_it_is_there() {
         eventually("it is missing again", is_missing);
         assert!(explained(&world).ends_with(&says), "{}", explained(&world));
     }
+    // What was read last is held for a while; then the dataplane's own figures have to do.
+    assert!(load(&world).text.starts_with("cpu at "), "{}", load(&world).text);
+    eventually("it is forgotten", || load(&world).text.starts_with("0 % busy by its turns"));
+    assert!(load(&world).utilisation < 0.1);
+}
+
+/// What a round of the daemon takes, by its own figures.
+fn round_ms(world: &World) -> [f64; 2] {
+    let metrics = ["-sS", "http://127.0.0.1:9090/metrics"];
+    let output = world.lab.lb().command("curl").args(metrics).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    ["load", "all"].map(|part| {
+        let name = format!("weir_round_seconds{{part=\"{part}\"}} ");
+        let line = text.lines().find_map(|line| line.strip_prefix(&name));
+        line.unwrap_or_else(|| panic!("{text}")).parse::<f64>().unwrap() * 1e3
+    })
+}
+
+/// Prints what a second costs: with `--nocapture`, and `--release` for what users have.
+#[test]
+fn five_hundred_backends_with_cgroups_are_followed() {
+    const COUNT: u16 = 500;
+    let cgroups: Vec<Cpu> = (0..COUNT).map(|index| Cpu::new(&format!("many-{index}"))).collect();
+    for cgroup in &cgroups {
+        cgroup.make();
+    }
+    let world = World::with(plan(Topology::Bridge), Attach::Tc, Policy::Adaptive, |config| {
+        config.admin.http = Some("127.0.0.1:9090".parse().unwrap());
+        let backends = &mut config.services[0].backends;
+        let first = backends[0].clone();
+        backends.extend((0..COUNT).zip(&cgroups).map(|(index, cgroup)| BackendSpec {
+            endpoint: Endpoint { port: 10_000 + index, ..first.endpoint },
+            cgroup: Some(cgroup.path().into()),
+            ..first.clone()
+        }));
+    });
+    let backends = || world.ask::<Vec<BackendReport>>(&Request::Backends);
+    let known =
+        |it: &&BackendReport| it.load.as_ref().is_some_and(|load| load.text.starts_with("cpu at "));
+    let count = usize::from(COUNT);
+    eventually("all are read", || backends().iter().filter(known).count() == count);
+    assert!(backends().iter().all(|it| it.no_figures.is_empty()));
+    let mut rounds = Vec::new();
+    for _ in 0..8 {
+        std::thread::sleep(std::time::Duration::from_secs(1));
+        rounds.push(round_ms(&world));
+    }
+    rounds.sort_by(|a, b| a[1].total_cmp(&b[1]));
+    let ([load, all], [_, most]) = (rounds[4], rounds[7]);
+    println!(
+        "{COUNT} backends: a round of {all:.1} ms (median of 8, most {most:.1}), of it {load:.1} \
+         for live load"
+    );
 }

@@ -26,6 +26,10 @@ pub(crate) struct Process {
     pub(crate) child: Option<Child>,
     directory: tempfile::TempDir,
     pub(crate) host_clients: String,
+    /// The uplinks, as they stand in the file.
+    pub(crate) interfaces: String,
+    /// Services beside `web`, a line each.
+    pub(crate) more_services: String,
     pub(crate) world: World,
 }
 
@@ -36,7 +40,12 @@ impl Process {
 
     /// A daemon with a value of `host-clients`.
     pub(crate) fn with(host_clients: &str) -> Self {
-        let mut world = World::with(plan(Topology::Bridge), Attach::Tc, Policy::RoundRobin, |_| {});
+        let world = World::with(plan(Topology::Bridge), Attach::Tc, Policy::RoundRobin, |_| {});
+        Self::instead(world, host_clients)
+    }
+
+    /// A daemon in the place of that of a world.
+    pub(crate) fn instead(mut world: World, host_clients: &str) -> Self {
         world.daemon.take().unwrap().finish().unwrap();
         let directory = tempfile::tempdir().unwrap();
         let bpffs = directory.path().join("bpf");
@@ -44,7 +53,9 @@ impl Process {
         let none: Option<&Path> = None;
         mount(Some("bpf"), &bpffs, Some("bpf"), MsFlags::empty(), none).unwrap();
         let host_clients = host_clients.to_owned();
-        let mut process = Self { child: None, directory, host_clients, world };
+        let (interfaces, more_services) = ("[up0]".to_owned(), String::new());
+        let mut process =
+            Self { child: None, directory, host_clients, interfaces, more_services, world };
         process.write_config(1);
         process.start();
         process
@@ -63,14 +74,16 @@ impl Process {
             )
         };
         let text = format!(
-            "interfaces: [up0]\nattach: tc\nhost-clients: {}\nservices:\n  - name: web\n    \
+            "interfaces: {}\nattach: tc\nhost-clients: {}\nservices:\n  - name: web\n    \
              listen: [\"198.18.1.1:80\", \"[fd00:18:1::1]:80\"]\n    \
-             policy: weighted-round-robin\n    backends:\n{}{}{}\
+             policy: weighted-round-robin\n    backends:\n{}{}{}{}\
              admin: {{ socket: {}, http: false }}\n",
+            self.interfaces,
             self.host_clients,
             backend(2, weight),
             backend(3, 2),
             backend(4, 1),
+            self.more_services,
             socket.display(),
         );
         // As editors do: a new file takes the old one's place.
@@ -216,6 +229,7 @@ fn the_daemon_keeps_no_capability_that_it_does_not_need() {
     }
     assert_eq!(of_status(&process, "CapEff"), effective);
     assert_eq!(of_status(&process, "NoNewPrivs"), 1);
+    assert_eq!(of_status(&process, "Seccomp"), 2, "system calls are filtered");
     let mode = fs::metadata(process.path("weir.sock")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 }

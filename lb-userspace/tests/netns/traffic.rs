@@ -9,8 +9,8 @@ use std::{
 use lb_userspace::{
     lab::{LabPlan, Topology, vip_v4, vip_v6},
     model::{
-        Attach, BackendSpec, Endpoint, Listen, Policy, PortRange, Protocol, Service, ServiceName,
-        Weight,
+        Attach, BackendSpec, Endpoint, Forward, Listen, Policy, PortRange, Protocol, Service,
+        ServiceName, Weight,
     },
 };
 
@@ -94,11 +94,13 @@ fn udp_service(
         name: ServiceName::new("udp").unwrap(),
         listens: vec![listen],
         policy: Policy::Maglev,
+        forward: Forward::Nat,
         backends: vec![BackendSpec { endpoint, weight: Weight::DEFAULT, cgroup: None }],
         health: None,
         report: None,
         affinity: None,
         sources: Vec::new(),
+        scale: None,
     });
 }
 

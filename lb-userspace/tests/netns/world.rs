@@ -18,8 +18,9 @@ use lb_userspace::{
     },
     lab::{Lab, LabPlan, Topology, UPLINK, vip_v4, vip_v6},
     model::{
-        Admin, Attach, BackendSpec, Config, Endpoint, Hairpin, HostClients, Interfaces, Limits,
-        Listen, Policy, PortRange, Protocol, Service, ServiceName, Timeouts, Unserved, Weight,
+        Admin, Attach, BackendSpec, Config, Endpoint, Forward, Hairpin, HostClients, Interfaces,
+        Limits, Listen, Policy, PortRange, Protocol, Service, ServiceName, Timeouts, Unserved,
+        Weight,
     },
 };
 
@@ -150,11 +151,13 @@ fn config(lab: &Lab, attach: Attach, policy: Policy) -> Config {
         name: ServiceName::new("web").unwrap(),
         listens: World::vips().into_iter().map(listen).collect(),
         policy,
+        forward: Forward::Nat,
         backends: backends.collect(),
         health: None,
         report: None,
         affinity: None,
         sources: Vec::new(),
+        scale: None,
     };
     Config {
         interfaces: Interfaces::Named(vec![UPLINK.to_owned()]),

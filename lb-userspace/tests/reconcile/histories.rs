@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use lb_common::abi::service::service_flag;
 use lb_userspace::{
     maps::memory::Fault,
-    model::{Endpoint, Limits, Policy, Protocol, ServiceName},
+    model::{Endpoint, Forward, Limits, Policy, Protocol, ServiceName},
     reconcile::{
         BackendEntry, BuiltTable, Desired, DesiredBackend, DesiredService, Link, Plan,
         TableBackend, Waiting,
@@ -24,7 +24,7 @@ type Draw = (u8, usize, [u32; 8], bool, u8);
 
 /// What happens between two plans.
 #[derive(Clone, Debug)]
-struct Event {
+pub(crate) struct Event {
     services: Vec<Option<Draw>>,
     /// Turns the VIPs around, so that listens move from service to service.
     shift: usize,
@@ -38,7 +38,7 @@ struct Event {
     restart: bool,
 }
 
-fn event() -> impl Strategy<Value = Event> {
+pub(crate) fn event() -> impl Strategy<Value = Event> {
     let weights = proptest::array::uniform8(prop_oneof![2 => Just(0_u32), 3 => 1..4_u32]);
     let draw = (1..16_u8, 0..Policy::ALL.len(), weights, any::<bool>(), 0..4_u8);
     let pause_ms = prop_oneof![Just(0_u64), Just(400), Just(1000), Just(61_000)];
@@ -60,7 +60,7 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 /// The eighth backend keeps the port of the packet.
-fn endpoints() -> Vec<Endpoint> {
+pub(crate) fn endpoints() -> Vec<Endpoint> {
     let text = |n: u16| if n < 5 { format!("198.18.10.{n}") } else { format!("fd00:18:10::{n}") };
     let port = |n: u16| if n == 4 { 0 } else { 8080 + n % 2 };
     let one =
@@ -68,7 +68,7 @@ fn endpoints() -> Vec<Endpoint> {
     (0..8).map(one).collect()
 }
 
-fn desired(event: &Event, generation: u32) -> Desired {
+pub(crate) fn desired(event: &Event, generation: u32) -> Desired {
     let endpoints = endpoints();
     let drawn = event.services.iter().enumerate();
     let services: Vec<DesiredService> = drawn
@@ -88,6 +88,7 @@ fn desired(event: &Event, generation: u32) -> Desired {
             let nets = ["198.18.0.0/15", "fd00::/8"].iter().enumerate();
             let nets = nets.filter(|(bit, _)| sources >> bit & 1 == 1);
             Some(DesiredService {
+                forward: Forward::default(),
                 name: ServiceName::new(&format!("s{n}")).unwrap(),
                 listens: chosen.map(|(_, text)| listen(text)).collect(),
                 policy: Policy::ALL[*policy],
@@ -161,7 +162,7 @@ fn expected(desired: &Desired) -> Meaning {
 }
 
 /// Lives through `events`; returns whether the last desired state fits.
-fn live(world: &mut World, events: &[Event]) -> bool {
+pub(crate) fn live(world: &mut World, events: &[Event]) -> bool {
     let mut fits = true;
     for (generation, event) in (1..).zip(events) {
         let before = std::mem::replace(&mut world.desired, desired(event, generation));
@@ -192,7 +193,7 @@ fn live(world: &mut World, events: &[Event]) -> bool {
 
 /// Plans again and again, without flows, until nothing more can come of it. Where pages are few,
 /// every round has a service or two wait for those that the round before left behind.
-fn settle(world: &mut World) -> Plan {
+pub(crate) fn settle(world: &mut World) -> Plan {
     world.flows.clear();
     let mut idle = 0;
     for _ in 0..40 {

@@ -2,6 +2,7 @@
 //! random histories.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests end tests")]
 
+mod changes;
 mod faults;
 mod histories;
 mod refusals;

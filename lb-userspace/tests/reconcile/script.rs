@@ -13,7 +13,7 @@ use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
 use lb_common::abi::backend::way;
 use lb_userspace::{
-    model::{Endpoint, Listen, Policy, PortRange, Protocol, ServiceName},
+    model::{Endpoint, Forward, Listen, Policy, PortRange, Protocol, ServiceName},
     reconcile::{DesiredBackend, DesiredService, Link},
 };
 
@@ -81,7 +81,9 @@ fn service(name: &str, words: &[&str]) -> DesiredService {
     let listens: Vec<Listen> = list("listen=").map(listen).collect();
     let protocol = listens[0].protocol;
     let policy = Policy::ALL.into_iter().find(|policy| Some(policy.name()) == value("policy="));
+    let forward = Forward::ALL.into_iter().find(|mode| Some(mode.name()) == value("forward="));
     DesiredService {
+        forward: forward.unwrap_or_default(),
         name: ServiceName::new(name).unwrap(),
         listens,
         policy: policy.unwrap(),

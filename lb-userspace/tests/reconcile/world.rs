@@ -1,6 +1,7 @@
 //! A controller without its shell: the state that it carries from plan to plan.
 
 use std::{
+    cell::Cell,
     collections::BTreeMap,
     time::{Duration, Instant},
 };
@@ -17,8 +18,8 @@ use lb_userspace::{
     },
     model::{Endpoint, Limits, Policy, Protocol},
     reconcile::{
-        BuiltTable, Desired, ExecuteError, Memory, Plan, PlanError, PlanInput, TableBackend,
-        execute, plan,
+        BuiltTable, Desired, ExecuteError, Memory, Observed, Plan, PlanError, PlanInput, Scope,
+        TableBackend, execute, plan,
     },
 };
 
@@ -35,7 +36,7 @@ pub(crate) struct World {
     pub(crate) desired: Desired,
     pub(crate) flows: BTreeMap<u32, u64>,
     pub(crate) maps: Watched,
-    observed: Snapshot,
+    observed: Observed,
     memory: Memory,
     limits: Limits,
 }
@@ -46,7 +47,7 @@ impl World {
             desired: Desired::default(),
             flows: BTreeMap::new(),
             maps: Watched::new(limits, now),
-            observed: Snapshot::default(),
+            observed: Observed::default(),
             memory: Memory::default(),
             limits,
         }
@@ -57,6 +58,11 @@ impl World {
     }
 
     pub(crate) fn plan(&self) -> Result<Plan, PlanError> {
+        self.plan_in(Scope::All)
+    }
+
+    /// A plan that looks at no more than it has to.
+    pub(crate) fn plan_in(&self, scope: Scope<'_>) -> Result<Plan, PlanError> {
         plan(&PlanInput {
             desired: &self.desired,
             observed: &self.observed,
@@ -66,6 +72,7 @@ impl World {
             drain: DRAIN,
             limits: self.limits,
             build,
+            scope,
         })
     }
 
@@ -73,7 +80,15 @@ impl World {
     pub(crate) fn execute(&mut self, plan: &Plan) -> Result<usize, ExecuteError> {
         self.memory = plan.next.clone();
         let result = execute(plan, &mut self.maps, &mut self.observed);
-        assert_eq!(self.observed, self.snapshot(), "the executor's picture of the maps");
+        let (seen, there) = (&self.observed, self.snapshot());
+        assert_eq!(**seen, there, "the executor's picture of the maps");
+        // What follows from it is what would follow from a fresh look.
+        let fresh = Observed::from(there);
+        assert_eq!(seen.present_count(), fresh.present_count());
+        assert!(seen.addresses().eq(fresh.addresses()));
+        for (_, endpoint) in seen.present_backends() {
+            assert_eq!(seen.backend_of(&endpoint), fresh.backend_of(&endpoint));
+        }
         result
     }
 
@@ -86,7 +101,7 @@ impl World {
     /// A new controller adopts the maps. A start takes longer than a page rests.
     pub(crate) fn restart(&mut self) {
         self.memory = Memory::default();
-        self.observed = self.snapshot();
+        self.observed = self.snapshot().into();
         self.advance(Duration::from_secs(1));
     }
 
@@ -99,8 +114,18 @@ impl World {
     }
 }
 
+thread_local! {
+    static BUILT: Cell<usize> = const { Cell::new(0) };
+}
+
+/// How many tables this thread has built since it was last asked.
+pub(crate) fn tables_built() -> usize {
+    BUILT.take()
+}
+
 /// Tables whose content a reader can work out.
 pub(crate) fn build(policy: Policy, backends: &[TableBackend]) -> BuiltTable {
+    BUILT.set(BUILT.get() + 1);
     let each = || backends.iter().map(|backend| backend.id);
     let by_weight = || backends.iter().flat_map(|b| std::iter::repeat_n(b.id, b.weight as usize));
     let pairs = || backends.iter().flat_map(|backend| [backend.id, backend.weight]);

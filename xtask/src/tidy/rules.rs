@@ -51,6 +51,8 @@ fn is_pure(path: &str) -> bool {
         | "docker/engine.rs"
         | "docker/follow.rs"
         | "docker/read.rs"
+        | "docker/replicas.rs"
+        | "docker/template.rs"
         | "load/host/cgroup.rs"
         | "load/host/file.rs"
         | "load/host/files.rs"

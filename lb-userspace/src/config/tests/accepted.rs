@@ -7,8 +7,8 @@ use super::{
     EXAMPLE, mistakes, parse,
 };
 use crate::model::{
-    Attach, Config, Docker, Hairpin, Interfaces, Limits, Policy, Probe, ReportBy, SelfReport,
-    ServiceName, Timeouts, Unserved,
+    Algorithm, Attach, Config, Docker, Executor, Forecast, Hairpin, Interfaces, LabelRule, Limits,
+    Policy, Probe, ReportBy, Scale, SelfReport, ServiceName, Template, Timeouts, Unserved,
 };
 
 fn config(text: &str) -> Config {
@@ -77,6 +77,68 @@ drain: 1ms
     assert_eq!(config.hairpin.v4.to_string(), "198.18.255.1");
     assert_eq!(config.hairpin.v6.to_string(), "fd00::ff");
     assert_eq!(config.drain, Duration::from_millis(1));
+}
+
+/// What a text says about the replicas of its service.
+fn scale(fields: &str) -> Scale {
+    let service = format!("name: a, listen: [198.18.0.1:80], docker: {{ label: app }}, {fields}");
+    let config = config(&format!("services: [{{ {service} }}]\n"));
+    *config.services[0].scale.clone().unwrap()
+}
+
+#[test]
+fn replicas_have_a_bound_and_everything_else_has_a_default() {
+    let least = scale("scale: { max: 8 }");
+    let expected = Scale {
+        min: 1,
+        max: 8,
+        target_percent: 70,
+        tolerance_percent: 10,
+        algorithm: Algorithm::Weir(Forecast::Grey),
+        capacity: None,
+        bucket: Duration::from_secs(15),
+        window: 10,
+        start_time: Duration::from_mins(1),
+        warm_up: Duration::from_secs(30),
+        down_window: Duration::from_mins(5),
+        cooldown: Duration::from_mins(1),
+        executor: Executor::Advise,
+        dry_run: false,
+    };
+    assert_eq!(least, expected);
+    let all = scale(
+        "policy: random, scale: { min: 2, max: 2, target: 100%, tolerance: 0%, forecast: holt, \
+         capacity: 50, bucket: 1s, window: 100, start-time: 2s, warm-up: 1ms, down-window: 3s, \
+         cooldown: 4s, executor: docker, template: weir-template=web, dry-run: true }",
+    );
+    let rule = LabelRule { key: "weir-template".to_owned(), value: Some("web".to_owned()) };
+    let expected = Scale {
+        min: 2,
+        max: 2,
+        target_percent: 100,
+        tolerance_percent: 0,
+        algorithm: Algorithm::Weir(Forecast::Holt),
+        capacity: Some(50),
+        bucket: Duration::from_secs(1),
+        window: 100,
+        start_time: Duration::from_secs(2),
+        warm_up: Duration::from_millis(1),
+        down_window: Duration::from_secs(3),
+        cooldown: Duration::from_secs(4),
+        executor: Executor::Docker { template: Some(Template::Label(rule)) },
+        dry_run: true,
+    };
+    assert_eq!(all, expected);
+}
+
+#[test]
+fn replicas_may_be_the_business_of_a_program() {
+    let words = "scale: { max: 3, algorithm: hpa, executor: command, command: [/bin/s, -x, ''] }";
+    let scale = scale(words);
+    let (program, arguments) = ("/bin/s".into(), vec!["-x".to_owned(), String::new()]);
+    let timeout = Duration::from_secs(30);
+    assert_eq!(scale.executor, Executor::Command { program, arguments, timeout });
+    assert_eq!(scale.algorithm, Algorithm::Hpa);
 }
 
 /// What a text says about containers.

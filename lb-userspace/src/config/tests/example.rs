@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::{super::ADMIN_HTTP_DEFAULT, EXAMPLE, parse};
 use crate::model::{
-    Admin, AllDown, Attach, BackendSpec, Config, Endpoint, Hairpin, HealthCheck, HostClients,
-    Interfaces, Limits, Listen, Policy, PortRange, Probe, Protocol, Service, ServiceName, Timeouts,
-    Unserved, Weight,
+    Admin, AllDown, Attach, BackendSpec, Config, Endpoint, Forward, Hairpin, HealthCheck,
+    HostClients, Interfaces, Limits, Listen, Policy, PortRange, Probe, Protocol, Service,
+    ServiceName, Timeouts, Unserved, Weight,
 };
 
 fn listen(address: &str, first: u16, last: u16, protocol: Protocol) -> Listen {
@@ -27,6 +27,7 @@ fn web() -> Service {
             listen("fd00:18::1", 80, 80, Protocol::Tcp),
         ],
         policy: Policy::ShortestDelay,
+        forward: Forward::Nat,
         backends: vec![
             backend("198.18.10.2", 8080, Protocol::Tcp, 2),
             backend("198.18.10.3", 8080, Protocol::Tcp, 1),
@@ -44,6 +45,7 @@ fn web() -> Service {
         report: None,
         affinity: Some(Duration::from_hours(3)),
         sources: vec!["198.18.0.0/15".parse().unwrap(), "fd00::/8".parse().unwrap()],
+        scale: None,
     }
 }
 
@@ -52,6 +54,7 @@ fn game() -> Service {
         name: ServiceName::new("game").unwrap(),
         listens: vec![listen("198.18.0.1", 27000, 27100, Protocol::Udp)],
         policy: Policy::Maglev,
+        forward: Forward::Nat,
         backends: vec![
             backend("198.18.10.2", 0, Protocol::Udp, 1),
             backend("198.18.10.3", 0, Protocol::Udp, 1),
@@ -68,6 +71,7 @@ fn game() -> Service {
         report: None,
         affinity: None,
         sources: Vec::new(),
+        scale: None,
     }
 }
 

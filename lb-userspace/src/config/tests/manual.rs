@@ -10,12 +10,12 @@ use super::{
         labels, publish,
         raw::{
             RawAdmin, RawAffinity, RawBackend, RawConfig, RawDocker, RawHairpin, RawHealth,
-            RawLimits, RawReport, RawSelector, RawService, RawSources, RawTimeouts,
+            RawLimits, RawReport, RawScale, RawSelector, RawService, RawSources, RawTimeouts,
         },
     },
     mistakes,
 };
-use crate::model::Policy;
+use crate::model::{Forward, Policy};
 
 const MANUAL: &str = include_str!("../../../../docs/configuration.md");
 
@@ -76,12 +76,14 @@ fn every_field_is_in_the_manual() {
         ("The file", fields::<RawConfig>()),
         ("`services[]`", fields::<RawService>()),
         ("`services[].policy`", Policy::ALL.map(Policy::name).to_vec()),
+        ("`services[].forward`", Forward::ALL.map(Forward::name).to_vec()),
         ("`services[].backends[]`", fields::<RawBackend>()),
         ("`services[].health`", fields::<RawHealth>()),
         ("`services[].report`", fields::<RawReport>()),
         ("`services[].affinity`", fields::<RawAffinity>()),
         ("`services[].sources`", fields::<RawSources>()),
         ("`services[].docker`", fields::<RawSelector>()),
+        ("`services[].scale`", fields::<RawScale>()),
         ("`docker`", fields::<RawDocker>()),
         ("`docker` labels", labels::LABELS.to_vec()),
         ("`admin`", fields::<RawAdmin>()),

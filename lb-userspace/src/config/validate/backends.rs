@@ -13,7 +13,7 @@ use super::{
     listens::{Index, Listens, overlapping},
     service::Checked,
 };
-use crate::model::{BackendSpec, Endpoint, Listen, PortRange, Protocol, Weight};
+use crate::model::{BackendSpec, Endpoint, Forward, Listen, PortRange, Protocol, Weight};
 
 /// Most backends of a service: a slot table has two slots for each, and 65537 at most.
 const BACKENDS_MAX: usize = 30_000;
@@ -29,11 +29,12 @@ pub(in crate::config) struct Backends {
 pub(in crate::config) fn backends(
     raw: &List<RawBackend>,
     listens: &Listens,
+    forward: Forward,
     alone: bool,
     report: &mut Report,
 ) -> Backends {
     let list: Vec<At<BackendSpec>> =
-        raw.elements().filter_map(|raw| backend(raw, listens, report)).collect();
+        raw.elements().filter_map(|raw| backend(raw, listens, forward, report)).collect();
     let given = raw.given().map_or(0, |at| at.value.len());
     let backends = Backends { complete: list.len() == given, list };
     if let Some(At { place, .. }) = raw.elements().nth(BACKENDS_MAX) {
@@ -48,13 +49,18 @@ pub(in crate::config) fn backends(
 fn backend(
     At { value: raw, place }: &At<RawBackend>,
     listens: &Listens,
+    forward: Forward,
     report: &mut Report,
 ) -> Option<At<BackendSpec>> {
     raw.address.required(report, *place, || Mistake::new("this backend has no `address`"));
     let weight = raw.weight.parse_or(report, scalar::weight, Weight::DEFAULT);
     let cgroup = raw.cgroup.parse(report, scalar::cgroup).map(|at| at.value);
     let At { value: (address, port), place } = raw.address.parse(report, address::backend)?;
-    if port.is_none() && listens.complete && !listens.all_are_ranges() {
+    if let Some(port) = port.filter(|_| forward.is_direct()) {
+        untranslated(listens, forward, At { value: port, place }, report)?;
+    }
+    let keeps_port = forward.is_direct() || listens.all_are_ranges();
+    if port.is_none() && listens.complete && !keeps_port {
         let mistake = Mistake::new(format!("a backend needs a port; `{address}` has none"));
         let hint = "only where every `listen` is a range of ports, the destination port is kept";
         report.add(place, mistake.hint(hint));
@@ -65,6 +71,26 @@ fn backend(
     let endpoint = Endpoint { address, port: port.unwrap_or_default(), protocol };
     let weight = weight.unwrap_or(Weight::DEFAULT);
     Some(At { value: BackendSpec { endpoint, weight, cgroup }, place })
+}
+
+/// Where packets are not translated, a backend serves the port that the client dialled.
+fn untranslated(
+    listens: &Listens,
+    forward: Forward,
+    At { value: port, place }: At<u16>,
+    report: &mut Report,
+) -> Option<()> {
+    let other = listens.list.iter().find(|at| {
+        let ports = at.value.ports;
+        !ports.is_single() || ports.first() != port
+    });
+    let Some(At { value: listen, .. }) = other else { return Some(()) };
+    let message = format!(
+        "port {port} is not that of `{listen}`, and `forward: {}` translates nothing",
+        forward.name()
+    );
+    report.add(place, Mistake::new(message).hint("leave the port out: the one dialled is kept"));
+    None
 }
 
 fn each_once(backends: &Backends, report: &mut Report) {

@@ -10,6 +10,7 @@ use super::{
         raw::{RawDocker, RawSelector},
         scalar,
     },
+    scale::without_containers,
     service::Checked,
 };
 use crate::model::{Admin, Docker, PortRange, Selector};
@@ -48,6 +49,11 @@ pub(super) fn docker(
         .filter_map(|(service, at)| Some((service.name.clone()?, at.value.clone())))
         .collect();
     let follow = enable && (raw.given().is_some() || !selectors.is_empty());
+    if !follow {
+        for service in services {
+            without_containers(service.scale.as_ref(), report);
+        }
+    }
     Docker { socket: follow.then_some(socket), ports, state: follow.then_some(state), selectors }
 }
 

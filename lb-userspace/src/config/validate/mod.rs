@@ -9,6 +9,7 @@ pub(super) mod health;
 mod host;
 pub(super) mod listens;
 pub(super) mod report;
+mod scale;
 mod service;
 mod totals;
 

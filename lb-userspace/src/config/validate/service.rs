@@ -14,9 +14,11 @@ use super::{
     backends::{self, Backends},
     docker, health,
     listens::{self, Listens},
-    report,
+    report, scale,
 };
-use crate::model::{HealthCheck, Policy, Selector, SelfReport, Service, ServiceName};
+use crate::model::{
+    Forward, HealthCheck, Policy, Scale, Selector, SelfReport, Service, ServiceName,
+};
 
 /// A service whose own values were looked at, with their places.
 pub(super) struct Checked {
@@ -25,11 +27,13 @@ pub(super) struct Checked {
     pub(super) listens: Listens,
     pub(super) backends: Backends,
     policy: Policy,
+    forward: Forward,
     health: Option<HealthCheck>,
     report: Option<SelfReport>,
     affinity: Option<Duration>,
     pub(super) sources: Vec<At<IpNet>>,
     pub(super) selector: Option<At<Selector>>,
+    pub(super) scale: Option<At<Scale>>,
 }
 
 impl Checked {
@@ -38,11 +42,13 @@ impl Checked {
             name: self.name?,
             listens: self.listens.list.iter().map(|at| at.value).collect(),
             policy: self.policy,
+            forward: self.forward,
             backends: self.backends.list.into_iter().map(|at| at.value).collect(),
             health: self.health,
             report: self.report,
             affinity: self.affinity,
             sources: self.sources.iter().map(|at| at.value).collect(),
+            scale: self.scale.map(|at| Box::new(at.value)),
         })
     }
 }
@@ -60,14 +66,17 @@ fn service(
     let name = name(raw, *place, lines, report);
     let listens = listens::listens(&raw.listen, *place, report);
     let policy = raw.policy.parse_or(report, scalar::policy, Policy::Adaptive);
+    let forward = raw.forward.parse(report, scalar::forward).map(|at| at.value);
+    let forward = forward.unwrap_or_default();
     let alone = raw.docker.is_absent();
-    let backends = backends::backends(&raw.backends, &listens, alone, report);
+    let backends = backends::backends(&raw.backends, &listens, forward, alone, report);
     let health = raw.health.given().and_then(|at| health::health(at, &listens, &backends, report));
     let asked = raw.report.given();
     let self_report = asked.and_then(|at| report::self_report(at, &listens, &backends, report));
     let affinity = affinity(&raw.affinity, report);
     let sources = sources(&raw.sources, report);
     let selector = docker::selector(&raw.docker, report);
+    let scale = scale::scale(raw, policy, report);
     let policy = policy.unwrap_or(Policy::Adaptive);
     let place = *place;
     Checked {
@@ -76,11 +85,13 @@ fn service(
         listens,
         backends,
         policy,
+        forward,
         health,
         report: self_report,
         affinity,
         sources,
         selector,
+        scale,
     }
 }
 

@@ -23,6 +23,8 @@ pub struct Resolved {
     pub src_mac: [u8; 6],
     /// The end on this side of a local container's veth: its replies arrive there.
     pub veth: Option<u32>,
+    /// The backend is the next hop itself: no router lies between.
+    pub on_link: bool,
     /// An address of this host: its processes' replies arrive nowhere, they leave.
     pub of_host: bool,
     /// The kernel has not learned the neighbour or its port yet; a nudge may help.
@@ -76,6 +78,7 @@ pub(super) struct Exit {
     pub(super) port: u32,
     dst_mac: Mac,
     src_mac: Mac,
+    on_link: bool,
 }
 
 /// Why only the stack can take the packets.
@@ -105,6 +108,7 @@ impl From<Stuck> for Resolved {
             dst_mac: [0; 6],
             src_mac: [0; 6],
             veth: None,
+            on_link: false,
             of_host: matches!(stuck, Stuck::Host(_)),
             unresolved: matches!(stuck, Stuck::Neighbour(_) | Stuck::Port { .. }),
             why: format!("stack: {stuck}"),
@@ -123,7 +127,7 @@ impl Tables {
         let src_mac = out.mac.ok_or_else(|| Stuck::NoEthernet(out.name.clone()))?;
         let dst_mac = *self.neighbours.get(&(link, next_hop)).ok_or(Stuck::Neighbour(next_hop))?;
         let port = if out.bridge { self.port(link, &out.name, dst_mac)? } else { link };
-        Ok(Exit { link, port, dst_mac, src_mac })
+        Ok(Exit { link, port, dst_mac, src_mac, on_link: next_hop == address })
     }
 
     fn port(&self, bridge: u32, name: &str, mac: Mac) -> Result<u32, Stuck> {
@@ -156,6 +160,7 @@ impl Tables {
             dst_mac: exit.dst_mac,
             src_mac: exit.src_mac,
             veth: local.then_some(exit.port),
+            on_link: exit.on_link,
             of_host: false,
             unresolved: false,
             why: format!("{port}{place}"),

@@ -4,6 +4,66 @@ use super::Row;
 
 pub(super) const ROWS: &[Row<'_>] = &[
     (
+        "another port where nothing is translated",
+        "services:
+  - name: web
+    listen: [198.18.0.1:80]
+    forward: dsr
+    backends: [{ address: 198.18.10.2:8080 }]
+",
+        &[
+            "5:27 port 8080 is not that of `198.18.0.1:80/tcp`, and `forward: dsr` translates nothing | leave the port out: the one dialled is kept",
+        ],
+    ),
+    (
+        "one port for two that are dialled",
+        "services:
+  - name: web
+    listen: [198.18.0.1:80, 198.18.0.1:81]
+    forward: dsr
+    backends: [{ address: 198.18.10.2:80 }, { address: 198.18.10.3 }]
+",
+        &[
+            "5:27 port 80 is not that of `198.18.0.1:81/tcp`, and `forward: dsr` translates nothing | leave the port out: the one dialled is kept",
+        ],
+    ),
+    (
+        "one port for a range",
+        "services:
+  - name: web
+    listen: [198.18.0.1:80-81]
+    forward: dsr
+    backends: [{ address: 198.18.10.2:80 }]
+",
+        &[
+            "5:27 port 80 is not that of `198.18.0.1:80-81/tcp`, and `forward: dsr` translates nothing | leave the port out: the one dialled is kept",
+        ],
+    ),
+    (
+        "another family where nothing is translated",
+        "services:
+  - name: web
+    listen: [198.18.0.1:80]
+    forward: dsr
+    backends: [{ address: 198.18.10.2 }, { address: \"fd00::2\" }]
+",
+        &[
+            "5:53 backend `fd00::2` is IPv6, but no `listen` of the service is | the backends of a family serve the addresses of that family",
+        ],
+    ),
+    (
+        "no port where it is translated",
+        "services:
+  - name: web
+    listen: [198.18.0.1:80]
+    forward: nat
+    backends: [{ address: 198.18.10.2 }]
+",
+        &[
+            "5:27 a backend needs a port; `198.18.10.2` has none | only where every `listen` is a range of ports, the destination port is kept",
+        ],
+    ),
+    (
         "no address",
         "services:
   - name: web

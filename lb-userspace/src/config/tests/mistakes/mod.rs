@@ -6,6 +6,7 @@ mod health;
 mod host;
 mod listens;
 mod report;
+mod scale;
 mod services;
 mod shapes;
 
@@ -24,6 +25,7 @@ fn every_mistake_is_reported_where_it_is() {
         health::ROWS,
         report::ROWS,
         docker::ROWS,
+        scale::ROWS,
         host::ROWS,
     ];
     let failed: Vec<String> = tables

@@ -68,6 +68,20 @@ pub(super) const ROWS: &[Row<'_>] = &[
         ],
     ),
     (
+        "a forward mode of no kind",
+        "services:
+  - name: web
+    listen: [198.18.0.1:80]
+    forward: tunnel
+",
+        &["4:14 unknown forward mode `tunnel` | one of `nat`, `dsr`"],
+    ),
+    (
+        "a misspelled forward mode",
+        "services: [{ name: web, listen: [198.18.0.1:80], forward: drs }]\n",
+        &["1:59 unknown forward mode `drs` | did you mean `dsr`?"],
+    ),
+    (
         "an affinity without its field",
         "services:
   - name: web

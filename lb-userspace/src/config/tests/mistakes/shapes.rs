@@ -74,7 +74,7 @@ services: []
         "a service that is text",
         "services: [web]\n",
         &[
-            "1:12 expected the fields of a service, found `web` | the fields are `name`, `listen`, `policy`, `health`, `report`, `affinity`, `sources`, `backends`, `docker`",
+            "1:12 expected the fields of a service, found `web` | the fields are `name`, `listen`, `policy`, `forward`, `health`, `report`, `affinity`, `sources`, `backends`, `docker`, `scale`",
         ],
     ),
     (

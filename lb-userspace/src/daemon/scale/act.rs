@@ -1,0 +1,253 @@
+//! What is done about a decision: nothing, a program, or containers made and taken away.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    time::Instant,
+};
+
+use tokio::sync::mpsc::UnboundedSender;
+use tracing::{info, warn};
+
+use super::{command::Hook, sight::Sight};
+use crate::{
+    autoscale::{
+        Fleet, Replica, Rules, Standing,
+        fleet::{Removal, Step},
+    },
+    chain::one_line,
+    docker::{self, Inspected, REPLICA_LABEL},
+    model::{Endpoint, Executor, Scale, ServiceName, Template},
+};
+
+/// Of the time that replicas need to start, how much is too much.
+const PATIENCE: u32 = 3;
+
+/// What came of something that was begun.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// A container of this name was made.
+    Created(String, Result<String, String>),
+    /// A container of this id and name was taken away.
+    Removed(String, String, Result<(), String>),
+    /// The program was told so many.
+    Ran(u32, Result<(), String>),
+}
+
+/// A decision, and where outcomes are told.
+pub(super) struct Job<'a> {
+    pub(super) name: &'a ServiceName,
+    pub(super) scale: &'a Scale,
+    pub(super) desired: u32,
+    pub(super) reason: String,
+    pub(super) tell: &'a UnboundedSender<(ServiceName, Outcome)>,
+}
+
+/// The executor of a service, and what it has under way.
+#[derive(Debug, Default)]
+pub(super) struct Trade {
+    pub(super) fleet: Fleet,
+    pub(super) hook: Hook,
+    /// Names that are given to what is being made.
+    names: BTreeSet<String>,
+    /// What would be done, if it was meant.
+    pub(super) would: Vec<String>,
+    /// Why nothing can be done at the moment.
+    blocked: Option<String>,
+}
+
+impl Trade {
+    /// Another executor begins. Returns who was on the way out: nobody would see to them.
+    pub(super) fn release(&mut self) -> Vec<String> {
+        (self.hook, self.would, self.blocked) = <_>::default();
+        self.fleet.release()
+    }
+
+    /// Whether a container is on its way out.
+    pub(super) fn drains(&self, id: &str) -> bool {
+        self.fleet.drains(id)
+    }
+
+    /// What does not work.
+    pub(super) fn trouble(&self, now: Instant) -> Option<String> {
+        let own = || self.fleet.trouble(now).or_else(|| self.hook.trouble(now));
+        self.blocked.clone().or_else(own)
+    }
+
+    pub(super) fn hear(&mut self, now: Instant, service: &ServiceName, outcome: Outcome) {
+        match outcome {
+            Outcome::Created(name, result) => {
+                self.names.remove(&name);
+                match &result {
+                    Ok(_) => info!(%service, container = name, "replica made"),
+                    Err(error) => warn!(%service, container = name, "no replica: {error}"),
+                }
+                self.fleet.created(now, result);
+            }
+            Outcome::Removed(id, name, result) => {
+                match &result {
+                    Ok(()) => info!(%service, container = name, "replica taken away"),
+                    Err(error) => warn!(%service, container = name, "replica stays: {error}"),
+                }
+                self.fleet.removed(now, &id, result);
+            }
+            Outcome::Ran(desired, result) => {
+                if let Err(error) = &result {
+                    warn!(%service, desired, "the command failed: {error}");
+                }
+                self.hook.ran(now, desired, result);
+            }
+        }
+    }
+
+    /// Begins what has to be done. Returns who is to be drained, and who is not any more.
+    pub(super) fn act(&mut self, job: &Job<'_>, sight: &Sight<'_>) -> Vec<(Endpoint, bool)> {
+        self.would.clear();
+        self.blocked = None;
+        match &job.scale.executor {
+            Executor::Advise => Vec::new(),
+            Executor::Command { program, arguments, timeout } => {
+                let replicas = sight.replicas(job.name, self);
+                let live =
+                    |one: &&Replica| matches!(one.standing, Standing::Healthy | Standing::Starting);
+                let current = u32::try_from(replicas.iter().filter(live).count());
+                let current = current.unwrap_or(u32::MAX);
+                if self.hook.is_due(sight.now, current, job.desired) {
+                    if job.scale.dry_run {
+                        self.would.push(format!("would run {}", program.display()));
+                    } else {
+                        self.hook.begin();
+                        super::command::spawn(job, current, (program, arguments), *timeout);
+                    }
+                }
+                Vec::new()
+            }
+            Executor::Docker { template } => self.containers(job, sight, template.as_ref()),
+        }
+    }
+
+    fn containers(
+        &mut self,
+        job: &Job<'_>,
+        sight: &Sight<'_>,
+        template: Option<&Template>,
+    ) -> Vec<(Endpoint, bool)> {
+        match sight.engine() {
+            Ok(true) => {}
+            Ok(false) => return Vec::new(),
+            Err(why) => {
+                self.blocked = Some(format!("replicas stay as they are: {why}"));
+                return Vec::new();
+            }
+        }
+        let replicas = sight.replicas(job.name, self);
+        let names: BTreeMap<&str, &str> =
+            replicas.iter().map(|one| (one.id.as_str(), one.name.as_str())).collect();
+        let rules = Rules {
+            desired: job.desired,
+            patience: job.scale.start_time * PATIENCE,
+            drain: sight.state.config.drain,
+        };
+        let name_of = |id: &str| names.get(id).copied().unwrap_or_default().to_owned();
+        if job.scale.dry_run {
+            let steps = self.fleet.clone().plan(sight.now, &rules, &replicas);
+            self.would = steps.iter().map(|step| would(step, &name_of)).collect();
+            return Vec::new();
+        }
+        let mut orders = Vec::new();
+        for step in self.fleet.plan(sight.now, &rules, &replicas) {
+            match step {
+                Step::Create => self.create(job, sight, template),
+                Step::Drain(id) => {
+                    info!(service = %job.name, container = name_of(&id), "replica drained");
+                    let ends = sight.endpoints(job.name, &id);
+                    orders.extend(ends.into_iter().map(|end| (end, true)));
+                }
+                Step::Undrain(id) => {
+                    info!(service = %job.name, container = name_of(&id), "replica kept");
+                    let ends = sight.endpoints(job.name, &id);
+                    orders.extend(ends.into_iter().map(|end| (end, false)));
+                }
+                Step::Remove(id, why) => Self::remove(job, sight, &id, name_of(&id), &why),
+            }
+        }
+        orders
+    }
+
+    fn create(&mut self, job: &Job<'_>, sight: &Sight<'_>, template: Option<&Template>) {
+        let socket = sight.containers.given.docker.socket.clone();
+        let found = self.template(job.name, sight, template);
+        let (Some(socket), Ok(found)) = (socket, &found) else {
+            let why = found.err().unwrap_or_else(|| "no engine is followed".to_owned());
+            self.fleet.created(sight.now, Err(why));
+            return;
+        };
+        let name = self.free_name(job.name, &sight.containers.view.containers);
+        self.names.insert(name.clone());
+        let (tell, service, found) = (job.tell.clone(), job.name.clone(), found.clone());
+        tokio::spawn(async move {
+            let made = docker::create(&socket, &found, service.as_str(), &name).await;
+            let made = made.map_err(|error| one_line(&error.into()));
+            // A daemon that has ended needs no answer.
+            drop(tell.send((service, Outcome::Created(name, made))));
+        });
+    }
+
+    fn remove(job: &Job<'_>, sight: &Sight<'_>, id: &str, name: String, why: &Removal) {
+        info!(service = %job.name, container = name, "replica goes: {why}");
+        let socket: PathBuf = sight.containers.given.docker.socket.clone().unwrap_or_default();
+        let (tell, service, id) = (job.tell.clone(), job.name.clone(), id.to_owned());
+        tokio::spawn(async move {
+            let gone = docker::remove(&socket, &id, &name).await;
+            let gone = gone.map_err(|error| one_line(&error.into()));
+            // A daemon that has ended needs no answer.
+            drop(tell.send((service, Outcome::Removed(id, name, gone))));
+        });
+    }
+
+    /// The id or name of the container that replicas are made after.
+    fn template(
+        &self,
+        service: &ServiceName,
+        sight: &Sight<'_>,
+        template: Option<&Template>,
+    ) -> Result<String, String> {
+        let mut all: Vec<&Inspected> = sight.containers.view.containers.iter().collect();
+        // The oldest one, rather one that was not made here.
+        let is_own = |one: &Inspected| one.labels.contains_key(REPLICA_LABEL);
+        all.sort_by_key(|one| (is_own(one), &one.created, &one.id));
+        let replicas = sight.replicas(service, self);
+        let fits = |one: &&Inspected| match template {
+            Some(Template::Name(name)) => one.name == *name,
+            Some(Template::Label(rule)) => rule.matches(&one.labels),
+            None => replicas.iter().any(|replica| replica.id == one.id),
+        };
+        let found = all.into_iter().find(fits).map(|one| one.id.clone());
+        found.ok_or_else(|| {
+            let what = match template {
+                Some(Template::Name(name)) => format!("called {name}"),
+                Some(Template::Label(rule)) => format!("with the label {rule}"),
+                None => format!("of service {service}"),
+            };
+            format!("there is no container {what} to make replicas after")
+        })
+    }
+
+    /// The first name that nobody has.
+    fn free_name(&self, service: &ServiceName, containers: &[Inspected]) -> String {
+        let taken: BTreeSet<&str> = containers.iter().map(|one| one.name.as_str()).collect();
+        let name = |number: u32| format!("{service}-weir-{number}");
+        let is_free = |name: &String| !taken.contains(name.as_str()) && !self.names.contains(name);
+        (1..=u32::MAX).map(name).find(is_free).unwrap_or_default()
+    }
+}
+
+/// A step in the words of a dry run.
+fn would(step: &Step, name_of: &impl Fn(&str) -> String) -> String {
+    match step {
+        Step::Create => "would make a replica".to_owned(),
+        Step::Drain(id) => format!("would drain {}", name_of(id)),
+        Step::Undrain(id) => format!("would keep {}", name_of(id)),
+        Step::Remove(id, why) => format!("would take {} away: {why}", name_of(id)),
+    }
+}
