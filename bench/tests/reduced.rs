@@ -49,9 +49,10 @@ fn everything_is_measured_and_reported() {
         for row in rows {
             let median = row["value"]["median"].as_f64().unwrap();
             assert!(median.is_finite() && median >= 0.0, "{name}: {row}");
-            // A program that did nothing would be a thousand times as fast.
-            let sane = row["measure"] != "ratio" || (0.001..1_000.0).contains(&median);
-            assert!(sane, "{name}: {row}");
+            // A program that did nothing would be a thousand times as fast. Docker is that much
+            // slower where it removes many ports, and a scaler may lose nothing at all.
+            let is_price = row["measure"] == "ratio" && ["program", "path"].contains(&name);
+            assert!(!is_price || (0.001..1_000.0).contains(&median), "{name}: {row}");
         }
         for machine in ["cpu", "kernel"] {
             assert!(report["run"]["machine"][machine].is_string(), "{name}: no {machine}");

@@ -14,6 +14,10 @@ pub(super) enum Kind {
     Again,
     /// The same over IPv6.
     Weir6,
+    /// The real program at TC, out of the backend's link by its MAC address.
+    Link,
+    /// The real program at TC, and the host's stack finds the way.
+    Stack,
     /// The real program at XDP, for datagrams from a driver only.
     Xdp,
     /// DNAT by nftables, backends in turn.
@@ -53,6 +57,8 @@ impl Kind {
             Self::Weir,
             Self::Again,
             Self::Weir6,
+            Self::Link,
+            Self::Stack,
             Self::Xdp,
             Self::Nft,
             Self::Nft6,
@@ -85,6 +91,8 @@ impl Kind {
             Self::Weir
             | Self::Again
             | Self::Weir6
+            | Self::Link
+            | Self::Stack
             | Self::Xdp
             | Self::Nft
             | Self::Nft6
@@ -99,6 +107,8 @@ impl Kind {
             Self::Weir => "weir".to_owned(),
             Self::Again => "weir again".to_owned(),
             Self::Weir6 => "weir v6".to_owned(),
+            Self::Link => "weir, by link".to_owned(),
+            Self::Stack => "weir, by the stack".to_owned(),
             Self::Xdp => "weir at xdp".to_owned(),
             Self::Nft => "nft".to_owned(),
             Self::Nft6 => "nft v6".to_owned(),
@@ -175,17 +185,19 @@ impl Task {
     /// HTTP load knows one address only, and bulk and latency need no second opinion.
     pub(super) const fn has(self, kind: Kind) -> bool {
         use Kind::{
-            Again, Docker, Haproxy, Host, Iptables, IptablesOf, Ipvs, Nft, Nft6, NftOf, Nginx, One,
-            Proxy, Routing, Weir, Weir6, WeirOf, Xdp,
+            Again, Docker, Haproxy, Host, Iptables, IptablesOf, Ipvs, Link, Nft, Nft6, NftOf,
+            Nginx, One, Proxy, Routing, Stack, Weir, Weir6, WeirOf, Xdp,
         };
         let many = matches!(kind, WeirOf(_) | NftOf(_) | IptablesOf(_));
         match self {
-            Self::Datagrams => matches!(kind, Weir | Again | Xdp | Nft | Iptables | Routing),
+            Self::Datagrams => {
+                matches!(kind, Weir | Again | Link | Stack | Xdp | Nft | Iptables | Routing)
+            }
             Self::NewDatagrams => matches!(kind, Weir | Xdp | Nft | Iptables),
             Self::KeepAlive | Self::OneEach => !matches!(kind, Routing | Xdp),
             Self::Large => matches!(kind, Weir | Nft | Iptables | Ipvs | Haproxy | Nginx),
             Self::Bulk => matches!(kind, Weir | Nft | Iptables | Routing | Haproxy | Nginx),
-            Self::Latency => !many && !matches!(kind, Again | Xdp | Proxy | Host),
+            Self::Latency => !many && !matches!(kind, Again | Link | Stack | Xdp | Proxy | Host),
             Self::OpenLoop => {
                 matches!(kind, Weir | Again | Weir6 | Nft | Nft6 | Iptables | Ipvs)
                     || matches!(kind, Haproxy | Nginx | One | Docker)

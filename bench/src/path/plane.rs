@@ -89,7 +89,14 @@ impl Plane {
             plane.ip(true, &format!("route add fd00:18:2::/64 dev {UPLINK}"))?;
         }
         match kind {
-            Kind::Weir | Kind::Again | Kind::Weir6 | Kind::Xdp | Kind::One | Kind::WeirOf(_) => {
+            Kind::Weir
+            | Kind::Again
+            | Kind::Weir6
+            | Kind::Link
+            | Kind::Stack
+            | Kind::Xdp
+            | Kind::One
+            | Kind::WeirOf(_) => {
                 plane.attach(object)?;
             }
             Kind::Nft | Kind::Nft6 => plane.write_rules("nft", &["-f", "-"], peers::nft)?,
@@ -124,6 +131,8 @@ impl Plane {
             Kind::Weir
             | Kind::Again
             | Kind::Weir6
+            | Kind::Link
+            | Kind::Stack
             | Kind::Xdp
             | Kind::WeirOf(_)
             | Kind::One
@@ -229,15 +238,23 @@ impl Plane {
         let sizes = Sizes { services: u32::from(self.kind.others()) + 8, ..Sizes::default() };
         let mut weir = Weir::load(object, &sizes)?;
         let (lab, services) = (&self.lab, self.balanced());
+        let (way, how) = if self.kind == Kind::Link {
+            (way::LINK, "redirect to the backend's link")
+        } else if self.kind == Kind::Stack {
+            (way::STACK, "the host's routes")
+        } else {
+            (way::PEER, "redirect_peer")
+        };
         let attached = lab.lb().in_netns(|| -> Result<Weir> {
             for Balanced { listen, udp, backends } in services {
                 let protocol = if udp { libc::IPPROTO_UDP } else { libc::IPPROTO_TCP };
                 let protocol = u8::try_from(protocol)?;
                 let mut servers = Vec::new();
                 for (address, backend) in backends.into_iter().zip(lab.backends()) {
-                    let ifindex = if_nametoindex(backend.host_link.as_str())?;
+                    let link = if_nametoindex(backend.host_link.as_str())?;
+                    let ifindex = if way == way::STACK { 0 } else { link };
                     let (dst_mac, src_mac) = (backend.mac.0, [2, 0, 0, 0, 10, 1]);
-                    servers.push(Server { address, way: way::PEER, ifindex, dst_mac, src_mac });
+                    servers.push(Server { address, way, ifindex, dst_mac, src_mac });
                 }
                 let (policy, servers) = (Policy::RoundRobin, &servers[..]);
                 weir.serve(&Offer { listen, protocol, policy, flags: 0, servers })?;
@@ -259,7 +276,7 @@ impl Plane {
         }
         self.config = format!(
             "TC on {UPLINK} and on the host's end of each backend's link; policy round-robin; \
-             forward by redirect_peer; {} services besides\n",
+             forward by {how}; {} services besides\n",
             self.kind.others()
         );
         Ok(())

@@ -89,6 +89,7 @@ pub(super) fn rows(samples: &Samples, services: &[u16]) -> Vec<Row> {
     };
     let mut all: Vec<Quotient> = peers();
     all.extend(families());
+    all.extend(ways_out());
     all.extend(services.iter().flat_map(|count| many(*count)));
     let mut rows: Vec<Row> = QUOTIENTS.iter().chain(&all).filter_map(row).collect();
     let (ours, wrk) = (of(Metric::CheckOurs, Kind::Weir), of(Metric::CheckWrk, Kind::Weir));
@@ -148,6 +149,18 @@ fn families() -> Vec<Quotient> {
         quotient("v6", Metric::KeepAliveCpu, ours, v4, LOWER),
         quotient("v6", Metric::OneEachCpu, ours, v4, LOWER),
     ]
+}
+
+/// Every way out beside the shortest one, and beside nftables.
+fn ways_out() -> Vec<Quotient> {
+    let mut all = Vec::new();
+    for metric in [Metric::DatagramCpu, Metric::KeepAliveCpu, Metric::OneEachCpu] {
+        for way in [Kind::Link, Kind::Stack] {
+            all.push(quotient("way", metric, way, Kind::Weir, LOWER));
+            all.push(quotient("way", metric, Kind::Nft, way, HIGHER));
+        }
+    }
+    all
 }
 
 /// What more services cost: each beside itself with few, and beside the others.

@@ -139,7 +139,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 fn extent(quick: bool) -> Extent {
     let decades =
         |most: u32| (0..).map(|power| 10_u32.pow(power)).take_while(move |it| *it <= most);
-    let (flows, services) = if quick { (10_000, 1_000) } else { (1_000_000, 10_000) };
+    let (flows, services) = if quick { (1_000, 100) } else { (1_000_000, 10_000) };
     Extent { flows: decades(flows).collect(), services: decades(services).collect() }
 }
 
