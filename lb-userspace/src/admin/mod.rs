@@ -7,7 +7,6 @@ pub mod http;
 pub mod names;
 pub mod protocol;
 pub mod report;
-mod scale;
 pub mod socket;
 
 pub use protocol::{Data, Question, Request, Response};

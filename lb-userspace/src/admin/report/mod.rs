@@ -1,11 +1,16 @@
 //! What the daemon tells: plain values, the same in `--json`, over HTTP and behind the tables.
 
+mod docker;
+mod scale;
+
 use std::{net::SocketAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-pub use super::scale::{ScaleReport, ScaleSummary};
-
+pub use self::{
+    docker::{ContainerReport, ContainerVerdict, DockerReport},
+    scale::{ScaleReport, ScaleSummary},
+};
 use super::names::deserialize_protocol;
 use crate::model::{Forward, Policy, Protocol};
 
@@ -44,75 +49,6 @@ pub struct StatusReport {
     /// The services whose number of replicas is decided.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scales: Vec<ScaleSummary>,
-}
-
-/// The containers of the host as backends.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DockerReport {
-    /// The engine's socket.
-    pub socket: PathBuf,
-    /// Whether the engine answers.
-    pub connected: bool,
-    /// Seconds since that changed.
-    pub since_s: u64,
-    /// Version of the engine's interface.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub api: Option<String>,
-    /// Why the engine does not answer.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
-    /// The containers, by name; what is said of them is what was last seen.
-    pub containers: Vec<ContainerReport>,
-}
-
-/// A container and what became of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ContainerReport {
-    /// Name.
-    pub name: String,
-    /// Id.
-    pub id: String,
-    /// What became of it.
-    pub verdict: ContainerVerdict,
-    /// The services it is a backend of.
-    pub services: Vec<String>,
-    /// Where clients dial these.
-    #[serde(default)]
-    pub listens: Vec<String>,
-    /// Where it serves.
-    pub endpoints: Vec<String>,
-    /// Why, or what holds it back; empty: there is nothing to say.
-    pub why: String,
-}
-
-/// What became of a container.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ContainerVerdict {
-    /// It is a backend.
-    Published,
-    /// It is a backend that gets no new flows at the moment.
-    Held,
-    /// It is a backend when it runs.
-    Still,
-    /// It is meant for Weir and cannot be a backend.
-    Refused,
-    /// It is not meant for Weir.
-    Ignored,
-}
-
-impl ContainerVerdict {
-    /// The name in tables and JSON.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Published => "published",
-            Self::Held => "held",
-            Self::Still => "still",
-            Self::Refused => "refused",
-            Self::Ignored => "ignored",
-        }
-    }
 }
 
 /// An attempt to read the configuration.
