@@ -117,7 +117,7 @@ impl Weir {
             affinity_ticks: 0,
             hash_seed: 1,
             generation: 1,
-            zero: 0,
+            ..Service::default()
         };
         let key = ListenKey {
             address: listen.ip().into(),

@@ -36,6 +36,7 @@ fn chosen(backends: &[(u64, u32)]) -> u32 {
         &tables,
         &Flow { key: &key, settings: &settings, now: 0, tcp_flags: 0, payload: false },
         &service,
+        false,
     )
 }
 

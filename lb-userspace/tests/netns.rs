@@ -17,7 +17,10 @@ mod netns {
     mod corners;
     mod crowd;
     mod failures;
+    mod flood;
+    mod floods;
     mod flows;
+    mod guards;
     mod hooks;
     mod host_backends;
     mod iperf;

@@ -33,6 +33,7 @@ pub(crate) fn prepare(bed: &mut Bed) -> Result<()> {
     bed.establish(Hook::Xdp, v6, 0, HOT_COUNT)?;
     bed.send(Hook::Xdp, Packet::udp(udp), 0, HOT_COUNT)?;
     bed.send(Hook::Xdp, Packet::udp(udp).reply(bed.backend_of(udp)), 0, HOT_COUNT)?;
+    bed.send(Hook::Xdp, Packet::udp(udp), 0, HOT_COUNT)?;
     bed.establish(Hook::Xdp, v4, MANY_FIRST, MANY_COUNT)?;
     bed.establish(Hook::Tc, v4, REPLIED_FIRST, HOT_COUNT)?;
     bed.record(ESTABLISHED, 0, HOT_COUNT)?;

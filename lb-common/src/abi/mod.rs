@@ -10,6 +10,8 @@ pub mod address;
 pub mod backend;
 pub mod flow;
 pub mod fragment;
+pub mod gate;
+pub mod rate;
 pub mod service;
 pub mod settings;
 pub mod signals;
@@ -19,7 +21,7 @@ pub mod trace;
 
 /// Layout version of everything in this module. It lives in the `SETTINGS` map and in the name of
 /// the pin directory, so that a loader never reads the maps of another layout.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 
 /// Declares a type that crosses the kernel boundary: `abi! { pub struct Name: SIZE { fields } }`.
 macro_rules! abi {

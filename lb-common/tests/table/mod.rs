@@ -23,6 +23,7 @@
 
 pub mod corners;
 pub mod frame;
+pub mod guards;
 pub mod pieces;
 pub mod rows;
 pub mod turns;

@@ -6,6 +6,7 @@ use super::{
     Expected, Row,
     corners::corners,
     frame::{CLIENT_MAC, Frame, LOCAL_MAC, tcp, udp},
+    guards::guards,
     world::{BACKEND_MAC, BRIDGE_MAC, OTHER_LINK, UPLINK, VETH},
 };
 
@@ -51,6 +52,7 @@ pub fn rows() -> Vec<Row> {
         handshakes(),
         endings(),
         corners(),
+        guards(),
     ]
     .concat()
 }

@@ -77,6 +77,19 @@ impl World {
         world.listen("198.18.1.3", 80, 6, turns(10), &[1, 100, 1]);
         world.listen("fd00:18:1::3", 80, 6, turns(11), &[2, 100, 1]);
         world.listen("198.18.1.3", 53, 17, turns(12), &[3, 100, 1]);
+        let limited = |id| {
+            // Two flows at once, then one in four seconds.
+            let (flow_interval_ns, source_interval_ns) = (4_000_000_000, 4_000_000_000);
+            let flags = service_flag::LIMITED;
+            Service { flags, flow_interval_ns, source_interval_ns, burst_us: 4_000_000, ..hash(id) }
+        };
+        world.listen("198.18.1.4", 80, 6, limited(13), &[1]);
+        world.listen("fd00:18:1::4", 80, 6, limited(14), &[2]);
+        // Pings: no service listens on port 0, so that the pre-filter is none the wiser.
+        for (vip, protocol) in [("198.18.1.1", 1), ("fd00:18:1::1", 58)] {
+            let key = ListenKey { address: address(vip), port: 0, protocol, zero: 0 };
+            world.listens.insert(key, hash(1));
+        }
         world.range("198.18.1.1", 27008, 13, 17, hash(8), &[4]);
         world
     }

@@ -290,6 +290,8 @@ impl Daemon {
         }
         let result = self.follow_load();
         self.tell("load", result);
+        let result = self.look_for_floods();
+        self.tell("balancing by policy", result);
         let before = self.observed.present_backends().count();
         self.reconcile_or_tell();
         if self.observed.present_backends().count() < before {

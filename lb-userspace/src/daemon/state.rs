@@ -21,7 +21,7 @@ use crate::{
     dataplane::{Hook, links::Resolved},
     docker::{Held, Provided},
     health::HealthState,
-    model::{AllDown, Config, Endpoint, HealthCheck, Service, ServiceName, Unserved},
+    model::{AllDown, Config, Endpoint, HealthCheck, Ping, Service, ServiceName, Unserved},
     reconcile::{BackendEntry, Desired, DesiredBackend, DesiredService, Link},
 };
 
@@ -338,6 +338,7 @@ impl State {
             settings: self.settings(),
             services: self.config.services.iter().map(|service| self.service(service)).collect(),
             backends: self.endpoints().into_iter().map(entry).collect(),
+            pings: self.config.ping == Ping::Answer,
         }
     }
 
@@ -362,6 +363,7 @@ impl State {
             backends: service.backends.iter().map(backend).collect(),
             affinity_ticks: service.affinity.map_or(0, |time| self.ticks(time)),
             sources: service.sources.clone(),
+            rates: service.limits.into(),
         }
     }
 
@@ -382,6 +384,8 @@ impl State {
             hairpin_v4: Address::from_v4(self.config.hairpin.v4.octets()),
             hairpin_v6: Address::from_v6(self.config.hairpin.v6.octets()),
             ticks_per_second: self.ticks_per_second,
+            // An entry then stays for four seconds at least, until another flow takes its room.
+            pressure: (self.config.limits.embryos / 4).max(1),
             ..Settings::default()
         }
     }

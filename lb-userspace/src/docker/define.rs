@@ -12,7 +12,10 @@ use super::{
 };
 use crate::{
     config::labels::{Terms, Wanted},
-    model::{Config, HostPorts, Listen, Policy, PortRange, Protocol, Service, ServiceName, Weight},
+    model::{
+        Config, FlowLimits, HostPorts, Listen, Policy, PortRange, Protocol, Service, ServiceName,
+        Weight,
+    },
 };
 
 /// A service that labels make, before the host has given it its ports.
@@ -251,5 +254,6 @@ fn service(name: &ServiceName, listens: Vec<Listen>, members: &[Member<'_>]) -> 
         health: newest_first().find_map(|terms| terms.health.clone()),
         affinity: newest_first().find_map(|terms| terms.affinity),
         sources: newest_first().find_map(|terms| terms.sources.clone()).unwrap_or_default(),
+        limits: FlowLimits::default(),
     }
 }

@@ -9,10 +9,10 @@ mod publish;
 mod service;
 
 pub use config::{
-    Admin, Attach, Config, Hairpin, HostClients, Interfaces, Limits, Timeouts, Unserved,
+    Admin, Attach, Config, Hairpin, HostClients, Interfaces, Limits, Ping, Timeouts, Unserved,
 };
 pub use docker::{Docker, LabelRule, Selector};
 pub use endpoint::{Endpoint, Listen, PortRange, Protocol};
 pub use health::{AllDown, HealthCheck, Probe};
 pub use publish::{HostPorts, Publish};
-pub use service::{BackendSpec, Policy, Service, ServiceName, Weight};
+pub use service::{BackendSpec, FlowLimits, Policy, Service, ServiceName, Weight};

@@ -25,7 +25,7 @@ mod services;
 mod settings;
 mod tables;
 
-pub use desired::{BackendEntry, Desired, DesiredBackend, DesiredService, Link};
+pub use desired::{BackendEntry, Desired, DesiredBackend, DesiredService, Link, Rates};
 pub use execute::{ExecuteError, execute};
 pub use pages::{GRACE, Quarantine};
 pub use plan::{Memory, Plan, PlanError, PlanInput, Stage, Step, Waiting, plan};

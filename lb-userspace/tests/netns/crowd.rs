@@ -54,6 +54,8 @@ pub(crate) struct Crowd {
 
 #[derive(Default)]
 struct Shared {
+    /// After each call.
+    pause: Duration,
     stop: AtomicBool,
     phase: AtomicU8,
     calls: AtomicUsize,
@@ -65,7 +67,13 @@ impl Crowd {
     /// First the kept connections, one after the other, so that round-robin gives each backend as
     /// many; then the fresh ones.
     pub(crate) fn start(client: &Netns) -> Self {
-        let mut crowd = Self { shared: Arc::default(), threads: Vec::new() };
+        Self::at_pace(client, PAUSE)
+    }
+
+    /// The same with another pause after each call.
+    pub(crate) fn at_pace(client: &Netns, pause: Duration) -> Self {
+        let shared = Arc::new(Shared { pause, ..Shared::default() });
+        let mut crowd = Self { shared, threads: Vec::new() };
         let vips = World::vips();
         for n in 0..KEPT {
             let (vip, port) = (vips[usize::from(n) % vips.len()], KEPT_FIRST + n);
@@ -119,7 +127,7 @@ impl Shared {
         let answer = call().map_err(|error| error.to_string());
         self.under_way[usize::from(phase)].fetch_sub(1, Ordering::SeqCst);
         self.calls.fetch_add(1, Ordering::SeqCst);
-        std::thread::sleep(PAUSE);
+        std::thread::sleep(self.pause);
         Call { port, fresh, phase, answer }
     }
 

@@ -5,8 +5,8 @@ use std::{fs, net::IpAddr, process::Stdio};
 use lb_userspace::{
     lab::{Netns, Topology, vip_v4, vip_v6},
     model::{
-        Attach, BackendSpec, Endpoint, Listen, Policy, PortRange, Protocol, Service, ServiceName,
-        Weight,
+        Attach, BackendSpec, Endpoint, FlowLimits, Listen, Policy, PortRange, Protocol, Service,
+        ServiceName, Weight,
     },
 };
 use serde_json::Value;
@@ -46,6 +46,7 @@ fn world(attach: Attach, topology: Topology) -> World {
             health: None,
             affinity: None,
             sources: Vec::new(),
+            limits: FlowLimits::default(),
         };
         config.services.extend([Protocol::Tcp, Protocol::Udp].map(service));
     })

@@ -9,8 +9,8 @@ use std::{
 use lb_userspace::{
     lab::{LabPlan, Topology, vip_v4, vip_v6},
     model::{
-        Attach, BackendSpec, Endpoint, Listen, Policy, PortRange, Protocol, Service, ServiceName,
-        Weight,
+        Attach, BackendSpec, Endpoint, FlowLimits, Listen, Policy, PortRange, Protocol, Service,
+        ServiceName, Weight,
     },
 };
 
@@ -98,6 +98,7 @@ fn udp_service(
         health: None,
         affinity: None,
         sources: Vec::new(),
+        limits: FlowLimits::default(),
     });
 }
 

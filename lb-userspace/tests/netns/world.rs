@@ -18,8 +18,9 @@ use lb_userspace::{
     },
     lab::{Lab, LabPlan, Topology, UPLINK, vip_v4, vip_v6},
     model::{
-        Admin, Attach, BackendSpec, Config, Endpoint, Hairpin, HostClients, Interfaces, Limits,
-        Listen, Policy, PortRange, Protocol, Service, ServiceName, Timeouts, Unserved, Weight,
+        Admin, Attach, BackendSpec, Config, Endpoint, FlowLimits, Hairpin, HostClients, Interfaces,
+        Limits, Listen, Ping, Policy, PortRange, Protocol, Service, ServiceName, Timeouts,
+        Unserved, Weight,
     },
 };
 
@@ -153,12 +154,14 @@ fn config(lab: &Lab, attach: Attach, policy: Policy) -> Config {
         health: None,
         affinity: None,
         sources: Vec::new(),
+        limits: FlowLimits::default(),
     };
     Config {
         interfaces: Interfaces::Named(vec![UPLINK.to_owned()]),
         attach,
         host_clients: HostClients::Off,
         unserved: Unserved::Reset,
+        ping: Ping::Answer,
         services: vec![service],
         admin: Admin { socket: socket(), http: None },
         timeouts: Timeouts::default(),

@@ -8,7 +8,7 @@ use lb_userspace::{
     maps::memory::Fault,
     model::{Endpoint, Limits, Policy, Protocol, ServiceName},
     reconcile::{
-        BackendEntry, BuiltTable, Desired, DesiredBackend, DesiredService, Link, Plan,
+        BackendEntry, BuiltTable, Desired, DesiredBackend, DesiredService, Link, Plan, Rates,
         TableBackend, Waiting,
     },
 };
@@ -100,6 +100,7 @@ fn desired(event: &Event, generation: u32) -> Desired {
                     .collect(),
                 affinity_ticks: u32::from(*affinity) * 500,
                 sources: nets.map(|(_, net)| net.parse().unwrap()).collect(),
+                rates: Rates::default(),
             })
         })
         .collect();

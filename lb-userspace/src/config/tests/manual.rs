@@ -9,8 +9,8 @@ use super::{
         error::Mistake,
         labels, publish,
         raw::{
-            RawAdmin, RawAffinity, RawBackend, RawConfig, RawDocker, RawHairpin, RawHealth,
-            RawLimits, RawSelector, RawService, RawSources, RawTimeouts,
+            RawAdmin, RawAffinity, RawBackend, RawConfig, RawDocker, RawFlowLimits, RawHairpin,
+            RawHealth, RawLimits, RawSelector, RawService, RawSources, RawTimeouts,
         },
     },
     mistakes,
@@ -80,6 +80,7 @@ fn every_field_is_in_the_manual() {
         ("`services[].health`", fields::<RawHealth>()),
         ("`services[].affinity`", fields::<RawAffinity>()),
         ("`services[].sources`", fields::<RawSources>()),
+        ("`services[].limits`", fields::<RawFlowLimits>()),
         ("`services[].docker`", fields::<RawSelector>()),
         ("`docker`", fields::<RawDocker>()),
         ("`docker` labels", labels::LABELS.to_vec()),

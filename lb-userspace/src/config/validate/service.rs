@@ -8,14 +8,14 @@ use super::{
     super::{
         error::{Mistake, Place, Report},
         field::{At, Field, List},
-        raw::{RawAffinity, RawService, RawSources},
+        raw::{RawAffinity, RawFlowLimits, RawService, RawSources},
         scalar,
     },
     backends::{self, Backends},
     docker, health,
     listens::{self, Listens},
 };
-use crate::model::{HealthCheck, Policy, Selector, Service, ServiceName};
+use crate::model::{FlowLimits, HealthCheck, Policy, Selector, Service, ServiceName};
 
 /// A service whose own values were looked at, with their places.
 pub(super) struct Checked {
@@ -27,6 +27,7 @@ pub(super) struct Checked {
     health: Option<HealthCheck>,
     affinity: Option<Duration>,
     pub(super) sources: Vec<At<IpNet>>,
+    limits: FlowLimits,
     pub(super) selector: Option<At<Selector>>,
 }
 
@@ -40,6 +41,7 @@ impl Checked {
             health: self.health,
             affinity: self.affinity,
             sources: self.sources.iter().map(|at| at.value).collect(),
+            limits: self.limits,
         })
     }
 }
@@ -62,10 +64,11 @@ fn service(
     let health = raw.health.given().and_then(|at| health::health(at, &listens, &backends, report));
     let affinity = affinity(&raw.affinity, report);
     let sources = sources(&raw.sources, report);
+    let limits = limits(&raw.limits, report);
     let selector = docker::selector(&raw.docker, report);
     let policy = policy.unwrap_or(Policy::Adaptive);
     let place = *place;
-    Checked { place, name, listens, backends, policy, health, affinity, sources, selector }
+    Checked { place, name, listens, backends, policy, health, affinity, sources, limits, selector }
 }
 
 fn name(
@@ -91,6 +94,21 @@ fn affinity(raw: &Field<RawAffinity>, report: &mut Report) -> Option<Duration> {
         Mistake::new("this affinity has no `client-ip`").hint("such as `{ client-ip: 3h }`")
     });
     Some(raw.client_ip.parse(report, scalar::duration)?.value)
+}
+
+fn limits(raw: &Field<RawFlowLimits>, report: &mut Report) -> FlowLimits {
+    let mut limits = FlowLimits::default();
+    let Some(At { value: raw, place }) = raw.given() else { return limits };
+    if raw.new_flows.is_absent() && raw.per_source.is_absent() {
+        let mistake = Mistake::new("these limits have neither `new-flows` nor `per-source`");
+        report.add(*place, mistake.hint("such as `{ per-source: 100/s }`"));
+    }
+    limits.new_flows = raw.new_flows.parse(report, scalar::rate).map(|at| at.value);
+    limits.per_source = raw.per_source.parse(report, scalar::rate).map(|at| at.value);
+    if let Some(burst) = raw.burst.parse(report, scalar::burst) {
+        limits.burst = burst.value;
+    }
+    limits
 }
 
 fn sources(raw: &Field<RawSources>, report: &mut Report) -> Vec<At<IpNet>> {
