@@ -18,9 +18,7 @@ use lb_common::{
     abi::{
         ABI_VERSION,
         backend::{Backend, backend_state},
-        service::{
-            ListenKey, PAGE_SLOTS, Page, PageSlots, PortSet, Service, forward, service_flag,
-        },
+        service::{ListenKey, PAGE_SLOTS, Page, PageSlots, PortSet, Service, service_flag},
         settings::Settings,
     },
     maps::{CONNS_MAX, EMBRYOS_MAX, PAGES_MAX, SERVICES_MAX, stage},
@@ -171,8 +169,7 @@ impl Weir {
             affinity_ticks: 0,
             hash_seed: 1,
             generation: 1,
-            forward: forward::NAT,
-            zero: [0; 3],
+            ..Service::default()
         };
         self.open(listen.port(), servers, protocol)?;
         let key = ListenKey {

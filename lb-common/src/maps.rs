@@ -6,6 +6,8 @@ use crate::abi::{
     backend::{Backend, BackendLoad},
     flow::{Conn, FlowKey4, FlowKey6, Origin},
     fragment::{Fragment, FragmentKey},
+    gate::Gate,
+    rate::{Rate, SourceRate},
     service::{
         Affinity, AffinityKey, Cursor, ListenKey, Page, PortSet, RangeKey, Service, SourceKey,
     },
@@ -62,7 +64,7 @@ pub const SERVICES_MAX: u32 = 4_096;
 pub const BACKENDS_MAX: u32 = 16_384;
 /// Flow entries of a family (two a flow) unless configured otherwise.
 pub const CONNS_MAX: u32 = 262_144;
-/// Flow entries of a family before the handshake ends.
+/// Flow entries of a protocol, of both families, before the client's second packet.
 pub const EMBRYOS_MAX: u32 = 32_768;
 /// Slot-table pages unless configured otherwise: 1 KiB each.
 pub const PAGES_MAX: u32 = 8_192;
@@ -76,17 +78,22 @@ pub const SOURCES_MAX: u32 = 65_536;
 pub const FRAGMENTS_MAX: u32 = 8_192;
 /// Clients whose affinity is remembered.
 pub const AFFINITIES_MAX: u32 = 65_536;
+/// Sources whose new flows are counted.
+pub const SOURCE_RATES_MAX: u32 = 65_536;
 /// What is remembered of sockets of this host; a TCP socket has one entry, a UDP socket two.
 pub const SOCKETS_MAX: u32 = 65_536;
 
 /// All maps of the object.
-pub const MAPS: [MapSpec; 25] = [
+pub const MAPS: [MapSpec; 28] = [
     spec::<u32, Settings>("SETTINGS", Kind::Array, 1),
     spec::<u32, PortSet>("PORTS", Kind::Array, 2),
     spec::<FlowKey4, Conn>("CONNS4", Kind::LruHash, CONNS_MAX),
     spec::<FlowKey6, Conn>("CONNS6", Kind::LruHash, CONNS_MAX),
-    spec::<FlowKey4, Conn>("EMBRYOS4", Kind::LruHash, EMBRYOS_MAX),
-    spec::<FlowKey6, Conn>("EMBRYOS6", Kind::LruHash, EMBRYOS_MAX),
+    spec::<FlowKey6, Conn>("EMBRYOS", Kind::LruHash, EMBRYOS_MAX),
+    spec::<FlowKey6, Conn>("DATAGRAMS", Kind::LruHash, EMBRYOS_MAX),
+    spec::<u32, Gate>("GATES", Kind::Array, 2),
+    spec::<u32, Rate>("RATES", Kind::Array, SERVICES_MAX),
+    spec::<AffinityKey, SourceRate>("SOURCE_RATES", Kind::LruHash, SOURCE_RATES_MAX),
     spec::<ListenKey, Origin>("ORIGINS", Kind::Hash, BACKENDS_MAX),
     spec::<FragmentKey, Fragment>("FRAGMENTS", Kind::LruHash, FRAGMENTS_MAX),
     spec::<ListenKey, Service>("LISTEN", Kind::Hash, LISTENS_MAX),
@@ -121,20 +128,37 @@ pub mod stage {
     pub const ICMP: u32 = 3;
     /// [`crate::pipeline::refuse`]
     pub const REFUSE: u32 = 4;
+    /// [`crate::pipeline::limit`]
+    pub const LIMIT: u32 = 5;
+    /// [`crate::pipeline::ping`]
+    pub const PING: u32 = 6;
+    /// [`crate::pipeline::settle`]
+    pub const SETTLE: u32 = 7;
     /// [`crate::pipeline::leave::leave_icmp`], at TC only.
-    pub const LEAVE_ICMP: u32 = 5;
+    pub const LEAVE_ICMP: u32 = 8;
     /// How many there are.
-    pub const COUNT: u32 = 6;
+    pub const COUNT: u32 = 9;
     /// The XDP programs, by place.
-    pub const XDP: [&str; 5] =
-        ["weir_xdp_track", "weir_xdp_open", "weir_xdp_unusual", "weir_xdp_icmp", "weir_xdp_refuse"];
+    pub const XDP: [&str; 8] = [
+        "weir_xdp_track",
+        "weir_xdp_open",
+        "weir_xdp_unusual",
+        "weir_xdp_icmp",
+        "weir_xdp_refuse",
+        "weir_xdp_limit",
+        "weir_xdp_ping",
+        "weir_xdp_settle",
+    ];
     /// The TC programs, by place.
-    pub const TC: [&str; 6] = [
+    pub const TC: [&str; 9] = [
         "weir_tc_track",
         "weir_tc_open",
         "weir_tc_unusual",
         "weir_tc_icmp",
         "weir_tc_refuse",
+        "weir_tc_limit",
+        "weir_tc_ping",
+        "weir_tc_settle",
         "weir_tc_leave_icmp",
     ];
 }

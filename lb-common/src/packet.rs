@@ -34,6 +34,10 @@ pub struct Headers {
     pub payload: bool,
     /// A fragment behind the first one: its ports are those of the first, and not in the packet.
     pub later: bool,
+    /// A later stage has sent it back, and need not see it again.
+    pub again: bool,
+    /// A backend is chosen for all packets of its flow alike.
+    pub steady: bool,
     /// Always 0.
     pub zero: u8,
 }

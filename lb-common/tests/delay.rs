@@ -37,6 +37,7 @@ fn chosen(backends: &[(u64, u32)]) -> u32 {
         &tables,
         &Flow { key: &key, settings: &settings, now: 0, tcp_flags: 0, payload: false },
         &service,
+        false,
     )
 }
 
@@ -100,7 +101,7 @@ fn chosen_by_requests(backends: &[(u64, u32)], seed: u32) -> (u64, u32) {
     let nowhere = (Address::default(), 0);
     let (key, settings) = (FlowKey::new(false, nowhere, nowhere, 6), Settings::default());
     let flow = Flow { key: &key, settings: &settings, now: 0, tcp_flags: 0, payload: false };
-    backends[usize::try_from(select(&tables, &flow, &service)).unwrap() - 1]
+    backends[usize::try_from(select(&tables, &flow, &service, false)).unwrap() - 1]
 }
 
 /// Whether nobody's `(requests + 1/2) / capacity` is smaller, compared without any limit of size.

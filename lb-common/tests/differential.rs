@@ -65,7 +65,14 @@ fn outcome(verdict: &Verdict, bytes: Vec<u8>) -> Outcome {
         Action::Transmit => Fate::Return,
         Action::Redirect => Fate::Link(verdict.ifindex),
         Action::RedirectPeer => Fate::Inside(verdict.ifindex),
-        Action::Track | Action::Open | Action::Unusual | Action::Icmp | Action::Refuse => {
+        Action::Track
+        | Action::Open
+        | Action::Unusual
+        | Action::Icmp
+        | Action::Refuse
+        | Action::Limit
+        | Action::Ping
+        | Action::Settle => {
             panic!("not decided: {verdict:?}")
         }
     };

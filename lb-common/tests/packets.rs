@@ -309,6 +309,48 @@ fn a_connection_past_the_vip_is_not_hijacked() {
     }
 }
 
+#[test]
+fn packets_of_a_flow_without_an_entry_find_the_same_backend() {
+    // Whether a flood is on, and which packet of a connection comes first.
+    for (pressed, first) in [(true, "S"), (false, "A"), (false, "FA"), (true, "A")] {
+        for policy in [select::TURN, select::RANDOM, select::SAMPLE_FOUR, select::SCAN_LEAST] {
+            let mut tables = tables_once();
+            let spare = Backend { address: address("198.18.10.9"), ..tables.backends[&1] };
+            tables.backends.insert(31, spare);
+            let scanned = policy == select::SCAN_LEAST;
+            tables.pages.insert(1, if scanned { vec![1, 1, 31, 1] } else { vec![1, 31] });
+            for service in tables.listens.values_mut().filter(|service| service.id == 1) {
+                (service.select, service.table_len) = (policy, 2);
+                service.flags = service_flag::AFFINITY;
+                service.affinity_ticks = if pressed && first == "S" { 1000 } else { 0 };
+            }
+            tables.settings.pressure = 10;
+            tables.gates.borrow_mut()[0].level = if pressed { 11 } else { 0 };
+            tables.gates.borrow_mut()[0].since = 1000;
+            let mut chosen = std::collections::BTreeSet::new();
+            for host in 2..42 {
+                let client = format!("198.18.0.{host}:41000");
+                let backends = [first, "A", "A"].map(|flags| {
+                    tables.conns.borrow_mut().clear();
+                    if flags == "S" {
+                        tables.affinities.borrow_mut().clear();
+                    }
+                    let mut frame = tcp(&client, "198.18.1.1:80", flags).build();
+                    assert_eq!(run(&tables, &mut frame).reason, Reason::Forwarded);
+                    if flags == "S" {
+                        assert!(tables.affinities.borrow().is_empty(), "a flood is remembered");
+                    }
+                    destination(&frame)[3]
+                });
+                let case = format!("{pressed} {first} {policy} {client}");
+                assert_eq!([backends[0]; 3], backends, "{case}");
+                chosen.insert(backends[0]);
+            }
+            assert_eq!(chosen.len(), 2, "{pressed} {first} {policy}");
+        }
+    }
+}
+
 /// The destination of an IPv4 frame.
 fn destination(frame: &[u8]) -> [u8; 4] {
     frame[30..34].try_into().unwrap()

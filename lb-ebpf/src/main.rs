@@ -5,7 +5,9 @@
 #![feature(asm_experimental_arch, core_intrinsics)]
 
 mod context;
+mod flows;
 mod maps;
+mod rates;
 mod signals;
 mod socket;
 mod socket_tables;
@@ -55,6 +57,24 @@ pub fn weir_xdp_refuse(context: XdpContext) -> u32 {
     xdp::refuse(&context)
 }
 
+/// Limits of new flows.
+#[xdp]
+pub fn weir_xdp_limit(context: XdpContext) -> u32 {
+    xdp::limit(&context)
+}
+
+/// Echo requests.
+#[xdp]
+pub fn weir_xdp_ping(context: XdpContext) -> u32 {
+    xdp::ping(&context)
+}
+
+/// Flows whose client goes on.
+#[xdp]
+pub fn weir_xdp_settle(context: XdpContext) -> u32 {
+    xdp::settle(&context)
+}
+
 /// The balancer on a TC hook: the path of every packet.
 #[classifier]
 pub fn weir_tc(context: TcContext) -> i32 {
@@ -89,6 +109,24 @@ pub fn weir_tc_icmp(context: TcContext) -> i32 {
 #[classifier]
 pub fn weir_tc_refuse(context: TcContext) -> i32 {
     tc::refuse(&context)
+}
+
+/// Limits of new flows.
+#[classifier]
+pub fn weir_tc_limit(context: TcContext) -> i32 {
+    tc::limit(&context)
+}
+
+/// Echo requests.
+#[classifier]
+pub fn weir_tc_ping(context: TcContext) -> i32 {
+    tc::ping(&context)
+}
+
+/// Flows whose client goes on.
+#[classifier]
+pub fn weir_tc_settle(context: TcContext) -> i32 {
+    tc::settle(&context)
 }
 
 /// What leaves by an interface on which clients are: replies of this host's own processes.

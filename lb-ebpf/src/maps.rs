@@ -9,6 +9,8 @@ use lb_common::{
         backend::{Backend, BackendLoad},
         flow::{Conn, FlowKey4, FlowKey6, Origin},
         fragment::{Fragment, FragmentKey},
+        gate::Gate,
+        rate::{Rate, SourceRate},
         service::{
             Affinity, AffinityKey, Cursor, ListenKey, Page, PortSet, RangeKey, Service, SourceKey,
         },
@@ -20,7 +22,7 @@ use lb_common::{
     },
     maps::{
         AFFINITIES_MAX, BACKENDS_MAX, CONNS_MAX, EMBRYOS_MAX, FRAGMENTS_MAX, LISTENS_MAX,
-        PAGES_MAX, RANGES_MAX, SERVICES_MAX, SOCKETS_MAX, SOURCES_MAX, stage,
+        PAGES_MAX, RANGES_MAX, SERVICES_MAX, SOCKETS_MAX, SOURCE_RATES_MAX, SOURCES_MAX, stage,
     },
     pipeline::{verdict::Reason, workspace::Workspace},
 };
@@ -39,9 +41,16 @@ pub static CONNS4: LruHashMap<FlowKey4, Conn> = LruHashMap::with_max_entries(CON
 #[map]
 pub static CONNS6: LruHashMap<FlowKey6, Conn> = LruHashMap::with_max_entries(CONNS_MAX, 0);
 #[map]
-pub static EMBRYOS4: LruHashMap<FlowKey4, Conn> = LruHashMap::with_max_entries(EMBRYOS_MAX, 0);
+pub static EMBRYOS: LruHashMap<FlowKey6, Conn> = LruHashMap::with_max_entries(EMBRYOS_MAX, 0);
 #[map]
-pub static EMBRYOS6: LruHashMap<FlowKey6, Conn> = LruHashMap::with_max_entries(EMBRYOS_MAX, 0);
+pub static DATAGRAMS: LruHashMap<FlowKey6, Conn> = LruHashMap::with_max_entries(EMBRYOS_MAX, 0);
+#[map]
+pub static GATES: Array<Gate> = Array::with_max_entries(2, 0);
+#[map]
+pub static RATES: Array<Rate> = Array::with_max_entries(SERVICES_MAX, 0);
+#[map]
+pub static SOURCE_RATES: LruHashMap<AffinityKey, SourceRate> =
+    LruHashMap::with_max_entries(SOURCE_RATES_MAX, 0);
 #[map]
 pub static ORIGINS: HashMap<ListenKey, Origin> = HashMap::with_max_entries(BACKENDS_MAX, 0);
 #[map]

@@ -15,6 +15,8 @@ use lb_common::{
         backend::Backend,
         flow::{Conn, FlowKey4, FlowKey6, Origin, SharedConn},
         fragment::{Fragment, FragmentKey},
+        gate::Gate,
+        rate::Token,
         service::{
             Affinity, AffinityKey, ListenKey, PAGE_SLOTS, PORT_WORDS, RangeKey, Service, SourceKey,
         },
@@ -34,12 +36,13 @@ use lb_common::{
 
 use crate::{
     context::{opaque, opaque_memory},
+    flows::{find, insert, remove, shared},
     maps::{
-        AFFINITY, BACKEND_STATS, BACKENDS, CONNS4, CONNS6, CURSORS, EMBRYOS4, EMBRYOS6, FRAGMENTS,
-        HEARTBEAT, LISTEN, LISTEN_RANGE, ORIGINS, PAGES, PORTS, REASONS, SCRATCH, SERVICE_STATS,
-        SETTINGS, SOURCES, TRACE, trace_on,
+        AFFINITY, BACKEND_STATS, BACKENDS, CONNS4, CONNS6, CURSORS, FRAGMENTS, GATES, HEARTBEAT,
+        LISTEN, LISTEN_RANGE, ORIGINS, PAGES, PORTS, REASONS, SCRATCH, SERVICE_STATS, SETTINGS,
+        SOURCES, TRACE, trace_on,
     },
-    signals,
+    rates, signals,
 };
 
 /// The kernel's number for "is there already".
@@ -79,57 +82,6 @@ fn key4<K: FamilyKey>(key: &K) -> &FlowKey4 {
 fn key6<K: FamilyKey>(key: &K) -> &FlowKey6 {
     // SAFETY: called for K = FlowKey6 only, which `K::V6` tells.
     unsafe { &*core::ptr::from_ref(key).cast() }
-}
-
-/// An entry as the pipeline sees it.
-#[inline]
-fn shared<'a>(conn: Option<*const Conn>) -> Option<&'a SharedConn> {
-    // SAFETY: the element lives until this program ends (RCU), and `SharedConn` is a cell
-    // around the very layout of the element.
-    conn.map(|conn| unsafe { &*conn.cast::<SharedConn>() })
-}
-
-/// Looks a flow up. Like the next two a function of its own in the kernel: what it saves in code
-/// is more than what the call costs where flows begin and end.
-#[inline(never)]
-fn find(embryo: bool, key: &FlowKey) -> Option<&'static SharedConn> {
-    shared(if key.is_v6() {
-        if embryo { EMBRYOS6.get_ptr(key.v6()) } else { CONNS6.get_ptr(key.v6()) }
-    } else {
-        let key = key.v4();
-        if embryo { EMBRYOS4.get_ptr(&key) } else { CONNS4.get_ptr(&key) }
-    })
-}
-
-#[inline(never)]
-fn insert(embryo: bool, key: &FlowKey, conn: &Conn) -> i32 {
-    let flags = u64::from(BPF_NOEXIST);
-    let result = if key.is_v6() {
-        let key = key.v6();
-        if embryo { EMBRYOS6.insert(key, conn, flags) } else { CONNS6.insert(key, conn, flags) }
-    } else {
-        let key = &key.v4();
-        if embryo { EMBRYOS4.insert(key, conn, flags) } else { CONNS4.insert(key, conn, flags) }
-    };
-    match result {
-        Ok(()) => 0,
-        Err(error) => error,
-    }
-}
-
-#[inline(never)]
-fn remove(embryo: bool, key: &FlowKey) -> i32 {
-    let result = if key.is_v6() {
-        let key = key.v6();
-        if embryo { EMBRYOS6.remove(key) } else { CONNS6.remove(key) }
-    } else {
-        let key = &key.v4();
-        if embryo { EMBRYOS4.remove(key) } else { CONNS4.remove(key) }
-    };
-    match result {
-        Ok(()) => 0,
-        Err(error) => error,
-    }
 }
 
 impl Tables for KernelTables {
@@ -208,6 +160,44 @@ impl Tables for KernelTables {
     #[inline]
     fn add_origin(&self, backend: &ListenKey, origin: &Origin) -> bool {
         ORIGINS.insert(backend, origin, u64::from(BPF_NOEXIST)).is_ok()
+    }
+
+    #[inline]
+    fn with_gate<R>(&self, datagrams: bool, f: impl FnOnce(&mut Gate) -> R) -> Option<R> {
+        let gate = GATES.get_ptr_mut(u32::from(datagrams))?;
+        // SAFETY: the pointer is to a map element, and nothing else of this program refers to it.
+        Some(f(unsafe { &mut *gate }))
+    }
+
+    #[inline]
+    fn flow_unmet(&self, datagrams: bool) {
+        rates::flow_unmet(datagrams);
+    }
+
+    #[inline]
+    fn flow_met(&self, datagrams: bool) {
+        rates::flow_met(datagrams);
+    }
+
+    #[inline]
+    fn take_of_service(&self, service: u32, token: &Token) -> bool {
+        rates::take_of_service(service, token)
+    }
+
+    #[inline]
+    fn take_of_source(&self, source: &AffinityKey, token: &Token) -> bool {
+        rates::take_of_source(source, token)
+    }
+
+    #[inline]
+    fn refused_flow(&self, service: u32, of_source: bool) {
+        rates::refused(service, of_source);
+    }
+
+    #[inline]
+    fn clock_ns(&self) -> u64 {
+        // SAFETY: the helper takes nothing and has no effect.
+        unsafe { bpf_ktime_get_ns() }
     }
 
     #[inline]

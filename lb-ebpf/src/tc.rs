@@ -14,7 +14,7 @@ use lb_common::{
     maps::stage,
     packet::{Delta, Headers, Packet},
     pipeline::{
-        enter, icmp, leave, lost, open, refuse, track, unusual,
+        enter, icmp, leave, limit, lost, open, ping, refuse, settle, track, unusual,
         verdict::{Action, Verdict},
     },
     wire::{Tcp, UdpHdr, Wire, protocol},
@@ -79,6 +79,30 @@ pub fn icmp(context: &TcContext) -> i32 {
 pub fn refuse(context: &TcContext) -> i32 {
     let mut packet = TcPacket::new(context);
     let verdict = refuse::refuse(&mut packet, &KernelTables);
+    act(context, &packet, &verdict)
+}
+
+/// The stage of limits.
+#[inline]
+pub fn limit(context: &TcContext) -> i32 {
+    let mut packet = TcPacket::new(context);
+    let verdict = limit::limit(&mut packet, &KernelTables, jiffies() as u32);
+    act(context, &packet, &verdict)
+}
+
+/// The stage of echo requests.
+#[inline]
+pub fn ping(context: &TcContext) -> i32 {
+    let mut packet = TcPacket::new(context);
+    let verdict = ping::ping(&mut packet, &KernelTables);
+    act(context, &packet, &verdict)
+}
+
+/// The stage of flows that go on.
+#[inline]
+pub fn settle(context: &TcContext) -> i32 {
+    let mut packet = TcPacket::new(context);
+    let verdict = settle::settle(&mut packet, &KernelTables, jiffies() as u32);
     act(context, &packet, &verdict)
 }
 

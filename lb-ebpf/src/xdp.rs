@@ -14,7 +14,7 @@ use lb_common::{
     maps::stage,
     packet::{Delta, Headers, Packet, write_checksum},
     pipeline::{
-        enter, icmp, lost, open, refuse, track, unusual,
+        enter, icmp, limit, lost, open, ping, refuse, settle, track, unusual,
         verdict::{Action, Verdict},
     },
     wire::Wire,
@@ -72,6 +72,30 @@ pub fn icmp(context: &XdpContext) -> u32 {
 pub fn refuse(context: &XdpContext) -> u32 {
     let mut packet = XdpPacket { context: context.ctx };
     let verdict = refuse::refuse(&mut packet, &KernelTables);
+    act(context, &packet, &verdict)
+}
+
+/// The stage of limits.
+#[inline]
+pub fn limit(context: &XdpContext) -> u32 {
+    let mut packet = XdpPacket { context: context.ctx };
+    let verdict = limit::limit(&mut packet, &KernelTables, jiffies() as u32);
+    act(context, &packet, &verdict)
+}
+
+/// The stage of echo requests.
+#[inline]
+pub fn ping(context: &XdpContext) -> u32 {
+    let mut packet = XdpPacket { context: context.ctx };
+    let verdict = ping::ping(&mut packet, &KernelTables);
+    act(context, &packet, &verdict)
+}
+
+/// The stage of flows that go on.
+#[inline]
+pub fn settle(context: &XdpContext) -> u32 {
+    let mut packet = XdpPacket { context: context.ctx };
+    let verdict = settle::settle(&mut packet, &KernelTables, jiffies() as u32);
     act(context, &packet, &verdict)
 }
 

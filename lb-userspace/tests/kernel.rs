@@ -39,7 +39,7 @@ const VERIFIED_MAX: u32 = 100_000;
 const JITED_MAX: u32 = 12 << 10;
 
 fn load() -> Dataplane {
-    load_with(Limits { conns: 4096, embryos: 1024, ..Limits::default() })
+    load_with(Limits { conns: 4096, embryos: 8192, ..Limits::default() })
 }
 
 fn load_with(limits: Limits) -> Dataplane {
@@ -167,7 +167,7 @@ fn the_programs_stay_within_the_verifiers_budget() {
     let refused = dataplane.load_sockets();
     assert!(refused.is_empty(), "{refused:?}");
     let sizes = dataplane.program_sizes().unwrap();
-    assert_eq!(sizes.len(), 22, "all but the clock");
+    assert_eq!(sizes.len(), 28, "all but the clock");
     for size in sizes {
         println!("{}: {} verified, {} bytes of machine code", size.name, size.verified, size.jited);
         assert!(size.verified < VERIFIED_MAX, "{}: {}", size.name, size.verified);
@@ -192,6 +192,36 @@ fn the_tables_have_room_for_as_many_as_the_limits_say() {
     assert!(
         dataplane.maps.write(&Write::Backend { id: limits.backends + 1, value: backend }).is_err()
     );
+}
+
+#[test]
+fn entries_of_flows_take_as_much_memory_as_the_manual_says() {
+    let limits = Limits { conns: 1 << 18, embryos: 1 << 15, ..Limits::default() };
+    let _dataplane = load_with(limits);
+    let mut seen = 0;
+    for entry in std::fs::read_dir("/proc/self/fdinfo").unwrap().flatten() {
+        let Ok(text) = std::fs::read_to_string(entry.path()) else { continue };
+        let field = |name: &str| -> Option<u32> {
+            let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+            line.trim_start_matches(':').trim().parse().ok()
+        };
+        // BPF_MAP_TYPE_LRU_HASH with a flow's entry as its value.
+        let (Some(9), Some(64), Some(key), Some(entries), Some(bytes)) = (
+            field("map_type"),
+            field("value_size"),
+            field("key_size"),
+            field("max_entries"),
+            field("memlock"),
+        ) else {
+            continue;
+        };
+        let each = f64::from(bytes) / f64::from(entries);
+        println!("{entries} entries with keys of {key} bytes: {each:.1} bytes each");
+        // The table has a little of its own beside.
+        assert!(each.round() <= if key == 16 { 144.0 } else { 168.0 }, "{each} bytes");
+        seen += 1;
+    }
+    assert!(seen >= 4, "{seen} tables of flows");
 }
 
 #[test]

@@ -50,6 +50,8 @@ pub(crate) fn prepare(bed: &mut Bed) -> Result<()> {
         for (place, first) in [(XDP, 0), (TC, REPLIED_FIRST)] {
             bed.send(place, Packet::udp(udp), first, HOT_COUNT)?;
             bed.send(place, answer, first, HOT_COUNT)?;
+            // A flow of datagrams is established by its client's second packet.
+            bed.send(place, Packet::udp(udp), first, HOT_COUNT)?;
         }
     }
     bed.establish(XDP, v4, MANY_FIRST, MANY_COUNT)?;

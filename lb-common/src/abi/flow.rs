@@ -6,7 +6,7 @@ use super::{abi, address::Address};
 use crate::wire::Macs;
 
 abi! {
-    /// An IPv4 flow: key of `CONNS4` and `EMBRYOS4`.
+    /// An IPv4 flow: key of `CONNS4`.
     #[derive(PartialOrd, Ord, Hash)]
     pub struct FlowKey4: 16 {
         /// Source address as on the wire.
@@ -23,7 +23,8 @@ abi! {
 }
 
 abi! {
-    /// An IPv6 flow: key of `CONNS6` and `EMBRYOS6`.
+    /// An IPv6 flow: key of `CONNS6`; and a flow of either family, key of `EMBRYOS` and `DATAGRAMS`, where IPv4
+    /// addresses are IPv4-mapped ones.
     #[derive(PartialOrd, Ord, Hash)]
     pub struct FlowKey6: 40 {
         /// Source address as on the wire.

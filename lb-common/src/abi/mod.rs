@@ -10,6 +10,8 @@ pub mod address;
 pub mod backend;
 pub mod flow;
 pub mod fragment;
+pub mod gate;
+pub mod rate;
 pub mod service;
 pub mod settings;
 pub mod signals;

@@ -40,6 +40,8 @@ pub mod service_flag {
     pub const AFFINITY: u8 = 2;
     /// The turns of its flows are counted.
     pub const TURNS: u8 = 4;
+    /// New flows are limited.
+    pub const LIMITED: u8 = 64;
 }
 
 /// How packets of a service's flows reach their backends: [`Service::forward`].
@@ -87,7 +89,7 @@ impl RangeKey {
 
 abi! {
     /// A service, stored under each of its listen addresses; hash maps replace it atomically.
-    pub struct Service: 32 {
+    pub struct Service: 44 {
         /// Service id, from 1; index of the service's counters and cursor.
         pub id: u32,
         /// One of [`select`].
@@ -106,6 +108,12 @@ abi! {
         pub hash_seed: u32,
         /// Generation of the desired state that wrote this entry.
         pub generation: u32,
+        /// Time between new flows, in nanoseconds; 0: no limit.
+        pub flow_interval_ns: u32,
+        /// The same for those of one source.
+        pub source_interval_ns: u32,
+        /// How long either limit saves up what was not used, in microseconds.
+        pub burst_us: u32,
         /// One of [`forward`].
         pub forward: u8,
         /// Always 0.

@@ -12,7 +12,7 @@ pub mod settings_flag {
 
 abi! {
     /// What the pipeline needs to know beside its tables. Durations are jiffies.
-    pub struct Settings: 72 {
+    pub struct Settings: 76 {
         /// [`super::ABI_VERSION`] of the writer.
         pub abi_version: u32,
         /// Bits of [`settings_flag`].
@@ -37,5 +37,8 @@ abi! {
         pub ticks_per_second: u32,
         /// Generation of the desired state last written.
         pub generation: u32,
+        /// First packets a second that stay unanswered, above which backends are chosen by a hash;
+        /// 0: never.
+        pub pressure: u32,
     }
 }

@@ -5,7 +5,7 @@ use super::{
     select::{NOBODY, select},
     verdict::{Class, Reason},
 };
-use crate::tables::Tables;
+use crate::{abi::service::service_flag, tables::Tables};
 
 /// Where the first packet of a flow goes. Plain numbers: what crosses a call in the kernel must
 /// have no bytes that are left unset.
@@ -32,20 +32,29 @@ impl Choice {
         (self.flags >> FORWARD_SHIFT) as u8
     }
 
+    /// Whether the limits of the service have to be asked first.
+    #[inline]
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        self.reason == Reason::Undecided as u32
+    }
+
     /// Why there is no backend.
     #[inline]
     #[must_use]
-    pub fn why_not(&self) -> Reason {
+    pub fn why_not(&self) -> Option<Reason> {
         match Reason::from_number(self.reason) {
-            Some(reason) if reason.class() != Class::Forward => reason,
-            _ => Reason::TableFault,
+            Some(reason) if reason.class() != Class::Forward => Some(reason),
+            Some(_) => None,
+            None => Some(Reason::TableFault),
         }
     }
 }
 
-/// Finds service and backend of a new flow.
+/// Finds service and backend of a new flow; `steady` as in [`select`]. Where a service limits new flows, and
+/// this one was not `admitted`, that is [`Reason::Undecided`].
 #[cfg_attr(target_arch = "bpf", inline(never))]
-pub fn choose<T: Tables>(tables: &T, flow: &Flow<'_>) -> Choice {
+pub fn choose<T: Tables>(tables: &T, flow: &Flow<'_>, steady: bool, admitted: bool) -> Choice {
     let service = match lookup::lookup(tables, flow) {
         Ok(service) => service,
         Err(reason) => return Choice { reason: reason as u32, ..Choice::default() },
@@ -59,7 +68,10 @@ pub fn choose<T: Tables>(tables: &T, flow: &Flow<'_>) -> Choice {
     if !lookup::is_allowed(tables, flow, service) {
         return ended(Reason::SourceDenied);
     }
-    match if service.usable == 0 { NOBODY } else { select(tables, flow, service) } {
+    if service.flags & service_flag::LIMITED != 0 && !admitted {
+        return ended(Reason::Undecided);
+    }
+    match if service.usable == 0 { NOBODY } else { select(tables, flow, service, steady) } {
         NOBODY => ended(Reason::NoBackend),
         backend => Choice { backend, ..ended(Reason::Forwarded) },
     }

@@ -1,7 +1,8 @@
 //! The flow table: finding, recording, ending.
 //!
-//! An established flow has two entries, one a direction, so that either way is one lookup. A TCP
-//! flow starts in the embryonic table and moves on the client's first packet after its SYN. There
+//! An established flow has two entries, one a direction, so that either way is one lookup. A flow
+//! starts in the embryonic table of its protocol and moves on the client's second packet, so that
+//! whoever sends one packet each from many addresses takes no room from those who talk. There
 //! it needs one entry only where its backend's replies lead back to one service address: the first
 //! one that a flow came by, which `ORIGINS` remembers. State changes (FIN, RST, handshake) write
 //! all entries of a flow; other packets touch their own only.
@@ -14,7 +15,7 @@ use super::{
     choose::Choice,
     flow_key::{FlowKey, hairpin},
     requests,
-    states::{is_open, next_state},
+    states::is_open,
 };
 use crate::{
     abi::{
@@ -62,13 +63,12 @@ pub fn client<P: Packet>(packet: &P, headers: &Headers) -> Option<Client> {
 pub fn find<'t, T: Tables>(tables: &'t T, flow: &Flow<'_>) -> Found<T::Entry<'t>> {
     let (entry, stage) = match tables.conn(Stage::Conn, flow.key) {
         Some(entry) => (entry, Stage::Conn),
-        None if flow.protocol() != protocol::TCP => return Found::Nothing,
         None => match tables.conn(Stage::Embryo, flow.key) {
             // A backend answers a handshake with ACK or RST: its bare SYN is a connection of its own.
             // The first stage takes any bare SYN of an unknown flow for the first packet of one.
-            Some(entry) if flow.opens() && entry.kind == conn_kind::REPLY => return Found::Nothing,
+            Some(entry) if flow.dials() && entry.kind == conn_kind::REPLY => return Found::Nothing,
             Some(entry) => (entry, Stage::Embryo),
-            None if flow.opens() => return Found::Nothing,
+            None if flow.dials() => return Found::Nothing,
             None => return find_origin(tables, flow),
         },
     };
@@ -231,10 +231,8 @@ pub fn fill_forward(
 /// Records a new flow whose forward entry is drafted.
 #[cfg_attr(target_arch = "bpf", inline(always))]
 pub fn record<T: Tables>(tables: &T, flow: &Flow<'_>, draft: &mut Draft) -> Recorded {
-    let (stage, conn) = (flow.first_stage(), &mut draft.conn);
-    if matches!(stage, Stage::Embryo)
-        && conn.flags & (conn_flag::HAIRPIN | conn_flag::DIRECT) == 0
-        && leads_back(tables, flow, conn)
+    let (stage, conn) = (Stage::Embryo, &mut draft.conn);
+    if conn.flags & (conn_flag::HAIRPIN | conn_flag::DIRECT) == 0 && leads_back(tables, flow, conn)
     {
         conn.flags |= conn_flag::SINGLE;
     }
@@ -247,6 +245,7 @@ pub fn record<T: Tables>(tables: &T, flow: &Flow<'_>, draft: &mut Draft) -> Reco
         tables.remove_conn(stage, flow.key);
         return Recorded::Full;
     }
+    tables.flow_unmet(flow.protocol() == protocol::UDP);
     tables.flow_begins(draft.conn.service, draft.conn.backend);
     requests::recorded(tables, &draft.conn);
     Recorded::New
@@ -267,7 +266,12 @@ fn leads_back<T: Tables>(tables: &T, flow: &Flow<'_>, conn: &Conn) -> bool {
 /// Turns the drafted forward entry into the reply entry and inserts it. What is there already
 /// belongs to a flow that has ended.
 #[inline]
-fn insert_reply<T: Tables>(tables: &T, flow: &Flow<'_>, stage: Stage, draft: &mut Draft) -> bool {
+pub(super) fn insert_reply<T: Tables>(
+    tables: &T,
+    flow: &Flow<'_>,
+    stage: Stage,
+    draft: &mut Draft,
+) -> bool {
     draft.key = partner(flow.key, flow.settings, &draft.conn);
     (draft.conn.address, draft.conn.port) = flow.key.destination();
     draft.conn.kind = conn_kind::REPLY;
@@ -275,7 +279,7 @@ fn insert_reply<T: Tables>(tables: &T, flow: &Flow<'_>, stage: Stage, draft: &mu
 }
 
 #[cfg_attr(target_arch = "bpf", inline(never))]
-fn insert_over<T: Tables>(tables: &T, stage: Stage, key: &FlowKey, conn: &Conn) -> bool {
+pub(super) fn insert_over<T: Tables>(tables: &T, stage: Stage, key: &FlowKey, conn: &Conn) -> bool {
     match tables.insert_conn(stage, key, conn) {
         Insert::Done => true,
         Insert::Failed => false,
@@ -287,44 +291,6 @@ fn insert_over<T: Tables>(tables: &T, stage: Stage, key: &FlowKey, conn: &Conn) 
             None => false,
         },
     }
-}
-
-/// The handshake is over: the flow moves to the main table. Until that worked it stays.
-#[cfg_attr(target_arch = "bpf", inline(never))]
-pub fn promote<T: Tables>(
-    tables: &T,
-    flow: &Flow<'_>,
-    entry: &SharedConn,
-    draft: &mut Draft,
-) -> Done {
-    // The backend may have ended its side before.
-    let state = entry.state.max(conn_state::ESTABLISHED);
-    let state = next_state(state, conn_kind::FORWARD, flow.tcp_flags);
-    let (backend, single) = (entry.backend, entry.flags & conn_flag::SINGLE != 0);
-    let ends = is_open(entry.state, entry.flags) && !is_open(state, entry.flags);
-    draft.conn = **entry;
-    // Without a branch, which the verifier would follow both ways.
-    const SHIFT: u32 = conn_flag::DIRECT.trailing_zeros() - conn_flag::SINGLE.trailing_zeros();
-    draft.conn.flags &= !conn_flag::SINGLE | (draft.conn.flags & conn_flag::DIRECT) >> SHIFT;
-    draft.conn.state = state;
-    requests::shaken(tables, flow.payload, &mut draft.conn);
-    let (flags, turn_us) = (draft.conn.flags, draft.conn.turn_us);
-    if insert_over(tables, Stage::Conn, flow.key, &draft.conn)
-        && (flags & conn_flag::DIRECT != 0 || insert_reply(tables, flow, Stage::Conn, draft))
-    {
-        tables.remove_conn(Stage::Embryo, flow.key);
-        if !single {
-            tables.remove_conn(Stage::Embryo, &draft.key);
-        }
-    } else {
-        entry.set_state(state, flow.now);
-        let single = if single { conn_flag::SINGLE } else { 0 };
-        entry.set_turn(flags | single, turn_us);
-    }
-    if ends {
-        tables.flow_ends(backend);
-    }
-    Done(0)
 }
 
 /// The other entry of a flow, if it has one.

@@ -5,8 +5,9 @@
 
 use super::{
     conntrack::idle,
+    dials,
     flow_key::FamilyKey as _,
-    forward, opens,
+    forward,
     plain::Plain,
     reply, requests,
     verdict::{Action, Reason, Verdict},
@@ -71,8 +72,9 @@ fn plain<F: Plain, P: Packet, T: Tables>(packet: &mut P, tables: &T, now: u32) -
     let track = || goes_on(tables, headers, Action::Track);
     let Some(settings) = tables.settings() else { return track() };
     let Some(entry) = tables.established(&key) else {
-        let opens = opens(headers.protocol, headers.tcp_flags);
-        return goes_on(tables, headers, if opens { Action::Open } else { Action::Track });
+        // Whether a datagram is a flow's first only the second stage can tell.
+        let dials = dials(headers.protocol, headers.tcp_flags);
+        return goes_on(tables, headers, if dials { Action::Open } else { Action::Track });
     };
     let idle = idle(now, entry.last_seen);
     if !is_plain(&headers, &entry, settings, idle) {

@@ -106,11 +106,19 @@ impl FlowKey {
         self.v6
     }
 
-    /// The key of an IPv6 table.
+    /// The key of an IPv6 table, and of one for both families.
     #[inline]
     #[must_use]
     pub const fn v6(&self) -> &FlowKey6 {
         &self.wide
+    }
+
+    /// Whether it looks like one of the other family in a table for both: such packets open no flow (see
+    /// [`lookup`](super::lookup)), and have none there.
+    #[inline]
+    #[must_use]
+    pub const fn is_disguised(&self) -> bool {
+        self.v6 && (self.wide.source.is_v4() || self.wide.destination.is_v4())
     }
 
     /// The key of an IPv4 table.

@@ -29,6 +29,9 @@ const REACH: usize = 22 + 60 + Icmp::LEN + 60 + size_of::<Tcp>();
 #[inline]
 pub fn icmp<P: Packet, T: Tables>(packet: &mut P, tables: &T, now: u32) -> Verdict {
     let verdict = translate::<false, P, T>(packet, tables, now);
+    if verdict.reason == Reason::Undecided {
+        return Verdict::goes_on(Action::Ping);
+    }
     tables.count(&verdict, packet.length());
     verdict
 }
@@ -93,7 +96,7 @@ fn perform<P: Packet>(
     }
 }
 
-/// The headers of an error.
+/// The headers of an error. What may be a request for an answer is not decided.
 #[cfg_attr(target_arch = "bpf", inline(always))]
 fn error<P: Packet>(packet: &P) -> Result<Headers, Reason> {
     let Network { at, number, piece, .. } = parse::network::<true, P>(packet)?;
@@ -104,6 +107,9 @@ fn error<P: Packet>(packet: &P) -> Result<Headers, Reason> {
         return Err(Reason::Icmp);
     }
     let Some(icmp) = packet.header::<Icmp>(at.l4) else { return Err(Reason::Icmp) };
+    if Icmp::is_request(number, at.v6, icmp) {
+        return Err(Reason::Undecided);
+    }
     let is_error = Icmp::is_error(number, icmp.kind);
     if is_error { Ok(Headers { protocol: number, ..at.headers() }) } else { Err(Reason::Icmp) }
 }

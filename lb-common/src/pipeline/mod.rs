@@ -7,6 +7,9 @@
 //! * [`open`]: the first packet of a flow, for which a backend is chosen.
 //! * [`icmp`]: errors about packets of flows.
 //! * [`refuse`]: a reset for who is served by nobody.
+//! * [`limit`]: new flows of services that limit them.
+//! * [`ping`]: echo requests for VIPs.
+//! * [`settle`]: the second packet of a flow's client.
 //!
 //! So the path that nearly all packets take stays small, and a stage can be replaced while packets
 //! flow. Beside the packet a stage hands over at most where the packet's headers lie.
@@ -22,15 +25,18 @@ pub mod flow_key;
 pub mod forward;
 pub mod icmp;
 pub mod leave;
+pub mod limit;
 pub mod lookup;
 pub mod open;
 pub mod parse;
+pub mod ping;
 pub mod plain;
 pub mod refuse;
 pub mod reply;
 pub mod requests;
 pub mod rewrite;
 pub mod select;
+pub mod settle;
 pub mod socket;
 pub mod states;
 pub mod track;
@@ -41,7 +47,7 @@ pub mod workspace;
 use crate::{
     abi::settings::Settings,
     packet::Packet,
-    tables::{Stage, Tables},
+    tables::Tables,
     wire::{protocol, tcp_flag},
 };
 use flow_key::FlowKey;
@@ -63,6 +69,9 @@ pub fn process<P: Packet, T: Tables>(packet: &mut P, tables: &T, now: u32) -> Ve
             Action::Unusual => unusual::unusual(packet, tables, now),
             Action::Icmp => icmp::icmp(packet, tables, now),
             Action::Refuse => refuse::refuse(packet, tables),
+            Action::Limit => limit::limit(packet, tables, now),
+            Action::Ping => ping::ping(packet, tables),
+            Action::Settle => settle::settle(packet, tables, now),
             Action::Pass
             | Action::Drop
             | Action::Transmit
@@ -111,11 +120,11 @@ impl Flow<'_> {
         opens(self.protocol(), self.tcp_flags)
     }
 
-    /// The stage in which a first packet of this protocol is recorded.
+    /// Whether it is a SYN without ACK.
     #[inline]
     #[must_use]
-    pub const fn first_stage(&self) -> Stage {
-        if self.protocol() == protocol::TCP { Stage::Embryo } else { Stage::Conn }
+    pub const fn dials(&self) -> bool {
+        dials(self.protocol(), self.tcp_flags)
     }
 }
 
@@ -124,4 +133,11 @@ impl Flow<'_> {
 #[must_use]
 pub const fn opens(number: u8, tcp_flags: u8) -> bool {
     number == protocol::UDP || tcp_flags & (tcp_flag::SYN | tcp_flag::ACK) == tcp_flag::SYN
+}
+
+/// Whether a packet opens a connection: a SYN without ACK. Flags are 0 for UDP.
+#[inline]
+#[must_use]
+pub const fn dials(number: u8, tcp_flags: u8) -> bool {
+    number == protocol::TCP && opens(number, tcp_flags)
 }

@@ -5,21 +5,26 @@ use super::{
     choose::choose,
     conntrack::{self, Recorded},
     flow_key::hairpin,
-    forward, requests,
+    forward, opens, requests,
     rewrite::perform,
     select::{Chosen, NOBODY},
     verdict::{Action, Reason, Verdict},
     workspace::Workspace,
 };
 use crate::{
-    abi::flow::conn_flag,
+    abi::{flow::conn_flag, gate::Gate, settings::Settings},
     packet::{Headers, Packet},
     tables::Tables,
+    wire::protocol,
 };
 
 /// Ends the packet's way, or finds that its flow is there already.
 #[inline]
 pub fn open<P: Packet, T: Tables>(packet: &mut P, tables: &T, now: u32) -> Verdict {
+    let headers = tables.handed_over();
+    let steady = is_steady(tables, &headers, now);
+    // What the verifier forgets in between it need not follow twice.
+    tables.hand_over(Headers { steady, ..headers });
     let headers = tables.handed_over();
     let done = tables.with_workspace(|work| match decide(packet, tables, &headers, now, work) {
         Ok(()) => perform(packet, &headers, &work.decision),
@@ -33,6 +38,20 @@ pub fn open<P: Packet, T: Tables>(packet: &mut P, tables: &T, now: u32) -> Verdi
         tables.count(&verdict, packet.length());
     }
     verdict
+}
+
+/// Whether all packets of the flow have to find the same backend without an entry: this one is in the middle
+/// of it, or so many flows begin and stay unanswered that the tables may forget it before its second packet.
+#[inline]
+fn is_steady<T: Tables>(tables: &T, headers: &Headers, now: u32) -> bool {
+    if !opens(headers.protocol, headers.tcp_flags) {
+        return true;
+    }
+    let Some(&Settings { ticks_per_second, pressure, .. }) = tables.settings() else {
+        return false;
+    };
+    let pressed = |gate: &mut Gate| gate.is_pressed(now, ticks_per_second, pressure);
+    tables.with_gate(headers.protocol == protocol::UDP, pressed).unwrap_or(false)
 }
 
 /// Where the packet is not sent on, what becomes of it is the error.
@@ -54,10 +73,14 @@ fn decide<P: Packet, T: Tables>(
     if conntrack::is_shaking(tables, &flow) {
         return Err(Verdict::goes_on(Action::Track));
     }
-    let choice = choose(tables, &flow);
+    let choice = choose(tables, &flow, headers.steady, headers.again);
     let (service, id) = (choice.service, choice.backend);
+    if choice.is_open() {
+        return Err(Verdict::goes_on(Action::Limit));
+    }
     if id == NOBODY {
-        return Err(Verdict::about(choice.why_not(), service, NOBODY).answered());
+        let why = choice.why_not().unwrap_or(Reason::TableFault);
+        return Err(Verdict::about(why, service, NOBODY).answered());
     }
     let about = |reason| Verdict::about(reason, service, id);
     if headers.hop_limit <= 1 {

@@ -63,7 +63,7 @@ fn answer<P: Packet>(packet: &mut P, headers: &Headers) -> Option<()> {
 }
 
 #[inline]
-fn addresses<P: Packet>(packet: &P, headers: &Headers) -> Option<(Address, Address)> {
+pub(super) fn addresses<P: Packet>(packet: &P, headers: &Headers) -> Option<(Address, Address)> {
     if headers.v6 {
         let (source, destination) = load_v6(packet.header::<Ipv6Hdr>(headers.network())?);
         return Some((Address { words: source }, Address { words: destination }));
@@ -75,7 +75,7 @@ fn addresses<P: Packet>(packet: &P, headers: &Headers) -> Option<(Address, Addre
 
 /// Gives the packet the hops of a fresh one; the rewrite takes one off.
 #[inline]
-fn set_hops<P: Packet>(packet: &mut P, headers: &Headers) -> Option<()> {
+pub(super) fn set_hops<P: Packet>(packet: &mut P, headers: &Headers) -> Option<()> {
     if headers.v6 {
         packet.header_mut::<Ipv6Hdr>(headers.network())?.hop_limit = HOPS + 1;
         return Some(());

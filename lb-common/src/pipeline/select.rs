@@ -1,4 +1,5 @@
-//! Which backend a new flow gets: affinity first, then the policy of the service.
+//! Which backend a new flow gets: affinity first, then the policy of the service; or a hash, where other
+//! packets of the flow may have to find the same backend without an entry.
 
 use super::Flow;
 use crate::{
@@ -23,17 +24,22 @@ pub struct Chosen<'t> {
     pub backend: &'t Backend,
 }
 
-/// Chooses a backend that takes new flows: its id, or [`NOBODY`].
+/// Chooses a backend that takes new flows: its id, or [`NOBODY`]. A `steady` choice is the same for all
+/// packets of a flow as long as the table stays.
 #[inline]
-pub fn select<T: Tables>(tables: &T, flow: &Flow<'_>, service: &Service) -> u32 {
+pub fn select<T: Tables>(tables: &T, flow: &Flow<'_>, service: &Service, steady: bool) -> u32 {
     if service.flags & service_flag::AFFINITY == 0 {
-        return by_policy(tables, flow, service);
+        return by_policy(tables, flow, service, steady);
     }
     let key = AffinityKey { client: flow.key.source().0, service: service.id };
     let id = match remembered(tables, flow.now, service, &key) {
-        NOBODY => by_policy(tables, flow, service),
+        NOBODY => by_policy(tables, flow, service, steady),
         id => id,
     };
+    // A flood of first packets is to push nobody out of this table.
+    if steady && flow.opens() {
+        return id;
+    }
     if let Some(chosen) = usable(tables, id) {
         let (generation, last_seen) = (chosen.backend.generation, flow.now);
         tables.set_affinity(&key, &Affinity { backend: id, generation, last_seen });
@@ -55,18 +61,42 @@ fn remembered<T: Tables>(tables: &T, now: u32, service: &Service, key: &Affinity
 }
 
 #[inline]
-fn by_policy<T: Tables>(tables: &T, flow: &Flow<'_>, service: &Service) -> u32 {
-    let position = match service.select {
-        select::HASH_FLOW => hash(flow, service.hash_seed, true),
-        select::HASH_SOURCE => hash(flow, service.hash_seed, false),
-        select::RANDOM => tables.random(),
-        select::TURN => return turn(tables, flow.key.is_v6(), service),
+fn by_policy<T: Tables>(tables: &T, flow: &Flow<'_>, service: &Service, steady: bool) -> u32 {
+    let len = service.table_len;
+    let slot = |position: u32| scale(u64::from(position), len);
+    let first = match service.select {
+        // One place for all hashes: each is a lot of code.
+        _ if steady || matches!(service.select, select::HASH_FLOW | select::HASH_SOURCE) => {
+            // Who keeps its backend has one for all its flows.
+            let of_source = service.select == select::HASH_SOURCE
+                || steady && service.flags & service_flag::AFFINITY != 0;
+            slot(hash(flow, service.hash_seed, !of_source))
+        }
+        select::RANDOM => slot(tables.random()),
+        select::TURN => {
+            let turn = tables.turn(service.id, flow.key.is_v6());
+            let Some(index) = turn.checked_rem(u64::from(len)) else { return NOBODY };
+            index as u32
+        }
         select::SCAN_LEAST | select::SCAN_DELAY | select::SCAN_REQUESTS => {
             return scan(tables, flow, service);
         }
-        _ => return sample(tables, service),
+        _ => match sample(tables, service) {
+            NOBODY => 0,
+            id => return id,
+        },
     };
-    from_slot(tables, service, scale(u64::from(position), service.table_len))
+    from_slot(tables, service, first)
+}
+
+/// Slots from one backend to the next.
+#[inline]
+const fn stride(service: &Service) -> u32 {
+    match service.select {
+        select::SCAN_LEAST | select::SCAN_DELAY => 2,
+        select::SCAN_REQUESTS => 3,
+        _ => 1,
+    }
 }
 
 /// Maps 32 bits evenly onto `0..len`, without a division.
@@ -78,43 +108,36 @@ const fn scale(position: u64, len: u32) -> u32 {
 /// The backend of a slot, or of one of the next slots if it is closed.
 #[inline]
 fn from_slot<T: Tables>(tables: &T, service: &Service, first: u32) -> u32 {
-    let mut probe =
-        Probe { page: service.table_page, len: service.table_len, index: first, found: NOBODY };
+    let (page, len, stride) = (service.table_page, service.table_len, stride(service));
+    let mut probe = Probe { page, len, stride, place: first };
     if !probe.step(tables, 0) {
         tables.repeat(TRIES, &mut probe);
     }
-    probe.found
+    if probe.len == 0 { probe.place } else { NOBODY }
 }
 
-/// Looks for the first open backend from a slot on.
+/// Looks for the first open backend from a slot on. Where it is found, nothing of the table is left and the
+/// place is its id: the kernel's stack has no room for one word more.
 struct Probe {
     page: u32,
     len: u32,
-    index: u32,
-    found: u32,
+    stride: u32,
+    place: u32,
 }
 
 impl<T: Tables> Step<T> for Probe {
     #[inline]
     fn step(&mut self, tables: &T, _index: u32) -> bool {
-        let id = slot(tables, self.page, self.index);
-        self.index += 1;
-        if self.index >= self.len {
-            self.index = 0;
-        }
+        let id = slot(tables, self.page, self.place.wrapping_mul(self.stride));
         if usable(tables, id).is_some() {
-            self.found = id;
+            (self.len, self.place) = (0, id);
+            return true;
         }
-        self.found != NOBODY
-    }
-}
-
-/// (Weighted) round-robin: the table is the turn order.
-#[inline]
-fn turn<T: Tables>(tables: &T, v6: bool, service: &Service) -> u32 {
-    match tables.turn(service.id, v6).checked_rem(u64::from(service.table_len)) {
-        Some(index) => from_slot(tables, service, index as u32),
-        None => NOBODY,
+        self.place += 1;
+        if self.place >= self.len {
+            self.place = 0;
+        }
+        false
     }
 }
 
@@ -127,7 +150,7 @@ fn scan<T: Tables>(tables: &T, flow: &Flow<'_>, service: &Service) -> u32 {
         page: service.table_page,
         len,
         first: 0,
-        stride: 2,
+        stride: stride(service),
         column: 1,
         bias: u32::from(service.select != select::SCAN_LEAST),
         requests: service.select == select::SCAN_REQUESTS,
@@ -135,7 +158,6 @@ fn scan<T: Tables>(tables: &T, flow: &Flow<'_>, service: &Service) -> u32 {
     };
     if scan.requests {
         scan.first = scale(u64::from(tables.random()), len);
-        scan.stride = 3;
         // Without a controller the capacities are a memory, and nobody knows of what.
         let silence = super::conntrack::idle(flow.now, tables.heartbeat());
         if silence > flow.settings.ticks_per_second.saturating_mul(SILENCE_MAX_S) {
@@ -186,7 +208,7 @@ impl<T: Tables> Step<T> for Scan {
     }
 }
 
-/// The best of a few random slots; if all of them are closed, the first open one.
+/// The best of a few random slots; if all of them are closed, nobody.
 #[inline]
 fn sample<T: Tables>(tables: &T, service: &Service) -> u32 {
     let (page, len) = (service.table_page, service.table_len);
@@ -194,10 +216,7 @@ fn sample<T: Tables>(tables: &T, service: &Service) -> u32 {
     let count = if service.select == select::SAMPLE_TWO { 2 } else { 4 };
     let mut sample = Sample { page, len, requests, best: Best::default() };
     tables.repeat(count, &mut sample);
-    match sample.best.id {
-        NOBODY => from_slot(tables, service, 0),
-        id => id,
-    }
+    sample.best.id
 }
 
 /// Draws slots and keeps the least loaded backend.

@@ -20,6 +20,7 @@ use super::{
     choose::choose,
     conntrack::idle,
     flow_key::FlowKey,
+    limit,
     select::NOBODY,
     verdict::{Class, Reason},
 };
@@ -198,9 +199,13 @@ fn dial<T: Sockets>(tables: &T, call: &Call, peer: &mut SocketPeer) -> Reason {
     let key = FlowKey::new(v6, source, (call.address, call.port), call.protocol);
     let flow =
         Flow { key: &key, settings, now: call.now, tcp_flags: tcp_flag::SYN, payload: false };
-    let choice = choose(tables, &flow);
+    let refused = limit::refused(tables, &flow);
+    if refused != Reason::Forwarded {
+        return refused;
+    }
+    let choice = choose(tables, &flow, false, true);
     if choice.backend == NOBODY {
-        return choice.why_not();
+        return choice.why_not().unwrap_or(Reason::TableFault);
     }
     let Some(backend) = tables.backend(choice.backend) else { return Reason::TableFault };
     tables.dialled(choice.service, choice.backend);

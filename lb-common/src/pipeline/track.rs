@@ -9,7 +9,7 @@ use super::{
     rewrite::{Decision, perform},
     states::next_state,
     verdict::{Action, Reason, Verdict},
-    workspace::{Draft, Workspace},
+    workspace::Workspace,
 };
 use crate::{
     abi::{
@@ -54,7 +54,7 @@ fn decide<P: Packet, T: Tables>(
         return Err(Verdict::ended(Reason::NotService));
     }
     let Some(settings) = tables.settings() else { return Err(Verdict::ended(Reason::TableFault)) };
-    let Workspace { key, draft, decision, .. } = work;
+    let Workspace { key, decision, .. } = work;
     if key.read(packet, headers).is_none() {
         return Err(Verdict::ended(Reason::Malformed));
     }
@@ -62,7 +62,7 @@ fn decide<P: Packet, T: Tables>(
     let flow = Flow { key, settings, now, tcp_flags, payload };
     match conntrack::find(tables, &flow) {
         Found::Forward(entry, stage) => {
-            known(packet, tables, headers, &flow, (&entry, stage), (draft, decision))
+            known(packet, tables, headers, &flow, (&entry, stage), decision)
         }
         Found::Reply(entry, stage, vip) => {
             turn(tables, &flow, &entry, stage, conn_kind::REPLY);
@@ -84,7 +84,7 @@ fn known<P: Packet, T: Tables>(
     headers: &Headers,
     flow: &Flow<'_>,
     (entry, stage): (&SharedConn, Stage),
-    (draft, decision): (&mut Draft, &mut Decision),
+    decision: &mut Decision,
 ) -> Result<(), Verdict> {
     // A SYN on a flow that has begun to close: the client uses its port again.
     let used_again = flow.opens() && entry.state > conn_state::ESTABLISHED;
@@ -105,11 +105,14 @@ fn known<P: Packet, T: Tables>(
     let source =
         if turned { hairpin(flow.settings, flow.key.is_v6()) } else { flow.key.source().0 };
     *decision = forward::towards(packet.ingress(), headers, source, entry, backend);
-    if stage == Stage::Embryo && !flow.opens() && entry.state != conn_state::CLOSED {
-        conntrack::promote(tables, flow, entry, draft);
-    } else {
-        turn(tables, flow, entry, stage, conn_kind::FORWARD);
+    if stage == Stage::Embryo
+        && !flow.dials()
+        && entry.state != conn_state::CLOSED
+        && !headers.again
+    {
+        return Err(Verdict::goes_on(Action::Settle));
     }
+    turn(tables, flow, entry, stage, conn_kind::FORWARD);
     Ok(())
 }
 
@@ -127,9 +130,10 @@ fn still_there<'t, T: Tables>(
     // What can still choose again moves on where staying has no future: a handshake with a
     // backend that takes no new flows, datagrams to one that does not answer its probes.
     let moves = flow.opens()
-        && match stage {
-            Stage::Embryo => state != backend_state::UP,
-            Stage::Conn => flow.protocol() == protocol::UDP && state == backend_state::DOWN,
+        && if flow.protocol() == protocol::UDP {
+            state == backend_state::DOWN
+        } else {
+            stage == Stage::Embryo && state != backend_state::UP
         };
     if gone || moves { None } else { Some(backend) }
 }
@@ -154,6 +158,9 @@ pub(super) fn turn<T: Tables>(
         next_state(entry.state, kind, flow.tcp_flags)
     };
     if state != entry.state {
+        if answered {
+            tables.flow_met(true);
+        }
         conntrack::set_state(tables, flow, entry, stage, state);
     }
     Done::default()

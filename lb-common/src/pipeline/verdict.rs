@@ -95,8 +95,14 @@ reasons! {
     Undecided = 18 "undecided" Pass,
     /// An ICMP error about a flow went to who sent the packet.
     IcmpError = 19 "icmp-error" Forward,
+    /// The service has more new flows than it takes (`limits: { new-flows }`).
+    RateLimited = 20 "rate-limited" Drop,
+    /// The client's address has more new flows than the service takes of one (`limits: { per-source }`).
+    SourceLimited = 21 "source-limited" Drop,
+    /// An echo request (ping) for a VIP was answered (`ping: answer`).
+    Echo = 22 "echo" Forward,
     /// The next hop to the backend is not known, and the stack cannot send such a packet on.
-    NoWay = 20 "no-way" Drop,
+    NoWay = 23 "no-way" Drop,
 }
 
 /// What the kernel is asked to do.
@@ -124,6 +130,12 @@ pub enum Action {
     Icmp,
     /// Decided, but for the answer: on to [`refuse`](super::refuse::refuse).
     Refuse,
+    /// Not decided yet: on to [`limit`](super::limit::limit).
+    Limit,
+    /// Not decided yet: on to [`ping`](super::ping::ping).
+    Ping,
+    /// Not decided yet: on to [`settle`](super::settle::settle).
+    Settle,
 }
 
 impl Action {
@@ -141,6 +153,9 @@ const _: () = assert!(
         && Action::Unusual.stage() == stage::UNUSUAL
         && Action::Icmp.stage() == stage::ICMP
         && Action::Refuse.stage() == stage::REFUSE
+        && Action::Limit.stage() == stage::LIMIT
+        && Action::Ping.stage() == stage::PING
+        && Action::Settle.stage() == stage::SETTLE
 );
 
 /// The outcome of the pipeline for one packet.

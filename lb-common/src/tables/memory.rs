@@ -13,6 +13,8 @@ use crate::{
         backend::Backend,
         flow::{Conn, Origin, SharedConn},
         fragment::{Fragment, FragmentKey},
+        gate::Gate,
+        rate::{Rate, Token},
         service::{Affinity, AffinityKey, ListenKey, RangeKey, Service, SourceKey},
         settings::Settings,
         socket::{SocketKey, SocketPeer},
@@ -52,6 +54,12 @@ pub struct MemoryTables {
     pub conns_max: usize,
     /// `ORIGINS`
     pub origins: RefCell<BTreeMap<ListenKey, Origin>>,
+    /// `GATES`
+    pub gates: RefCell<[Gate; 2]>,
+    /// `RATES`
+    pub rates: RefCell<BTreeMap<u32, Rate>>,
+    /// `SOURCE_RATES`
+    pub source_rates: RefCell<BTreeMap<AffinityKey, u64>>,
     /// `FRAGMENTS`
     pub fragments: RefCell<BTreeMap<FragmentKey, Fragment>>,
     /// `LISTEN`
@@ -100,6 +108,14 @@ fn prefix_matches(a: &[u8], b: &[u8], bits: u32) -> bool {
         let of = |bytes: &[u8]| bytes.get(bit / 8).map(|byte| byte >> (7 - bit % 8) & 1);
         of(a) == of(b)
     })
+}
+
+fn take(full_at_ns: &mut u64, token: &Token) -> bool {
+    let next = token.take(*full_at_ns);
+    if next != 0 {
+        *full_at_ns = next;
+    }
+    next != 0
 }
 
 impl Tables for MemoryTables {
@@ -162,6 +178,36 @@ impl Tables for MemoryTables {
             }
             Entry::Occupied(_) => false,
         }
+    }
+
+    fn with_gate<R>(&self, datagrams: bool, f: impl FnOnce(&mut Gate) -> R) -> Option<R> {
+        self.gates.borrow_mut().get_mut(usize::from(datagrams)).map(f)
+    }
+
+    fn flow_unmet(&self, datagrams: bool) {
+        self.with_gate(datagrams, |gate| gate.level += 1);
+    }
+
+    fn flow_met(&self, datagrams: bool) {
+        self.with_gate(datagrams, |gate| gate.level = gate.level.saturating_sub(1));
+    }
+
+    fn take_of_service(&self, service: u32, token: &Token) -> bool {
+        take(&mut self.rates.borrow_mut().entry(service).or_default().full_at_ns, token)
+    }
+
+    fn take_of_source(&self, source: &AffinityKey, token: &Token) -> bool {
+        take(self.source_rates.borrow_mut().entry(*source).or_default(), token)
+    }
+
+    fn refused_flow(&self, service: u32, of_source: bool) {
+        let mut rates = self.rates.borrow_mut();
+        let rate = rates.entry(service).or_default();
+        *(if of_source { &mut rate.refused_source } else { &mut rate.refused }) += 1;
+    }
+
+    fn clock_ns(&self) -> u64 {
+        u64::from(self.clock_us.get()) * 1000
     }
 
     fn fragment(&self, key: &FragmentKey) -> Option<Fragment> {

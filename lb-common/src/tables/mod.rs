@@ -11,6 +11,8 @@ use crate::{
         backend::Backend,
         flow::{Conn, Origin, SharedConn},
         fragment::{Fragment, FragmentKey},
+        gate::Gate,
+        rate::Token,
         service::{Affinity, AffinityKey, ListenKey, RangeKey, Service, SourceKey},
         settings::Settings,
         socket::{SocketKey, SocketPeer},
@@ -23,10 +25,11 @@ use crate::{
     },
 };
 
-/// Which of the two flow tables of a family.
+/// Which of the flow tables of a family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
-    /// Handshake not finished: a flood of first packets can only evict its like.
+    /// Before the client's second packet: a flood of first packets can only evict its like, of its own
+    /// protocol.
     Embryo,
     /// Everything else.
     Conn,
@@ -99,6 +102,20 @@ pub trait Tables {
     fn origin(&self, backend: &ListenKey) -> Option<Origin>;
     /// Says where they do, unless that is known; `false` if it was, or there is no room.
     fn add_origin(&self, backend: &ListenKey, origin: &Origin) -> bool;
+    /// Calls `f` with the count of first packets of a protocol.
+    fn with_gate<R>(&self, datagrams: bool, f: impl FnOnce(&mut Gate) -> R) -> Option<R>;
+    /// Counts the first packet of a flow there.
+    fn flow_unmet(&self, datagrams: bool);
+    /// Such a flow has turned out to have two ends.
+    fn flow_met(&self, datagrams: bool);
+    /// Takes a token out of a service's bucket, if there is one.
+    fn take_of_service(&self, service: u32, token: &Token) -> bool;
+    /// The same for a source of a service.
+    fn take_of_source(&self, source: &AffinityKey, token: &Token) -> bool;
+    /// Counts a flow that a limit refused.
+    fn refused_flow(&self, service: u32, of_source: bool);
+    /// A clock in nanoseconds.
+    fn clock_ns(&self) -> u64;
     /// What the first fragment of a packet said.
     fn fragment(&self, key: &FragmentKey) -> Option<Fragment>;
     /// Keeps what it says.

@@ -33,7 +33,28 @@ impl Icmp {
             _ => false,
         }
     }
+
+    /// Whether this is an echo request of the family.
+    #[inline]
+    #[must_use]
+    pub const fn is_request(number: u8, v6: bool, icmp: &Self) -> bool {
+        let (protocol, kind) =
+            if v6 { (protocol::ICMPV6, ECHO_V6) } else { (protocol::ICMP, ECHO_V4) };
+        number == protocol && icmp.kind == kind && icmp.code == 0
+    }
+
+    /// The type of the answer to a request of this type.
+    #[inline]
+    #[must_use]
+    pub const fn answer_to(kind: u8) -> u8 {
+        if kind == ECHO_V4 { ECHO_REPLY_V4 } else { ECHO_REPLY_V6 }
+    }
 }
+
+const ECHO_V4: u8 = 8;
+const ECHO_REPLY_V4: u8 = 0;
+const ECHO_V6: u8 = 128;
+const ECHO_REPLY_V6: u8 = 129;
 
 #[cfg(test)]
 mod tests {

@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     Fate, Outcome,
-    config::{Backend, Config, Service, State, Way},
+    config::{Backend, Config, Policy, Service, State, Way},
     flow::{Client, Flow, Phase, Side, elapsed},
     frame::{self, ACK, FIN, RST, SYN, Segment},
 };
@@ -216,7 +216,7 @@ impl Balancer {
         let Some((side, at)) = self.flows.iter().enumerate().find_map(of) else { return Ok(None) };
         let flow = &self.flows[at];
         // A handshake is answered by ACK or RST; a bare SYN begins a connection of the backend's own.
-        if side == Side::Backend && flow.handshake && opens(packet) {
+        if side == Side::Backend && flow.handshake && dials(packet) {
             return Ok(None);
         }
         let over = flow.is_over(side, &self.config.timeouts, now);
@@ -245,11 +245,10 @@ impl Balancer {
                 }
                 self.flows[at].came_by = came_by(arrival, packet);
                 let flow = &self.flows[at];
-                if flow.handshake && !opens(packet) && flow.phase != Phase::Closed {
+                if flow.handshake && !dials(packet) && flow.phase != Phase::Closed {
                     self.establish(arrival, packet, at);
-                } else {
-                    self.turn(arrival, packet, side, at);
                 }
+                self.turn(arrival, packet, side, at);
             }
         }
         Ok(Some((side, at)))
@@ -271,9 +270,15 @@ impl Balancer {
         (used_again || gone || elsewhere).then_some("backend-gone")
     }
 
-    /// The client's first packet after its SYN.
+    /// The client's second packet: its first one after a SYN.
     fn establish(&mut self, arrival: &Arrival<'_>, packet: &Segment, at: usize) {
         let flow = &mut self.flows[at];
+        (flow.handshake, flow.alone) = (false, false);
+        flow.heard = [arrival.now; 2];
+        // Whether a datagram flow is established only its backend can tell.
+        if flow.udp {
+            return;
+        }
         if flow.phase == Phase::New {
             flow.phase = Phase::Established;
         }
@@ -348,7 +353,8 @@ impl Balancer {
         if !service.admits(packet.from.ip()) {
             return Ok(Err(("source-denied", service.id, 0)));
         }
-        let candidates = self.candidates(&service, (packet.from, packet.to), arrival.now);
+        let way = (packet.from, packet.to);
+        let candidates = self.candidates(&service, way, opens(packet), arrival.now);
         if candidates.is_empty() {
             return Ok(Err(("no-backend", service.id, 0)));
         }
@@ -374,6 +380,11 @@ impl Balancer {
             self.affinities.insert((packet.from.ip(), service.id), kept);
             return;
         }
+        // Only what a hash has chosen is chosen again.
+        let by_hash = matches!(service.policy, Policy::Maglev | Policy::SourceHash);
+        if !by_hash && opens(packet) {
+            return;
+        }
         let client = SocketAddr::new(packet.from.ip(), 0);
         self.hashed.insert((service.id, packet.from, Some(packet.to)), chosen);
         self.hashed.insert((service.id, client, None), chosen);
@@ -393,10 +404,8 @@ impl Balancer {
         let (v4, v6) = self.config.hairpin;
         let hairpin = if packet.from.is_ipv4() { v4 } else { v6 };
         let seen_as = if calls_itself { hairpin } else { packet.from.ip() };
-        let alone = !packet.udp
-            && !calls_itself
-            && !direct
-            && *self.origins.entry(at).or_insert(packet.to) == packet.to;
+        let alone =
+            !calls_itself && !direct && *self.origins.entry(at).or_insert(packet.to) == packet.to;
         Flow {
             udp: packet.udp,
             client: packet.from,
@@ -407,7 +416,7 @@ impl Balancer {
             id,
             generation: backend.generation,
             phase: Phase::New,
-            handshake: !packet.udp,
+            handshake: true,
             alone,
             begun: arrival.now,
             heard: [arrival.now; 2],
@@ -468,6 +477,11 @@ impl Balancer {
 /// Whether a packet may open a flow: a datagram, or a SYN without ACK.
 fn opens(packet: &Segment) -> bool {
     packet.udp || packet.flags & (SYN | ACK) == SYN
+}
+
+/// Whether a packet opens a connection.
+fn dials(packet: &Segment) -> bool {
+    !packet.udp && opens(packet)
 }
 
 fn came_by(arrival: &Arrival<'_>, packet: &Segment) -> Client {

@@ -44,7 +44,7 @@ pub struct Flow {
     pub id: u32,
     pub generation: u32,
     pub phase: Phase,
-    /// TCP: the client has not acknowledged the handshake.
+    /// The client has sent its first packet only, or nothing but SYNs.
     pub handshake: bool,
     /// During the handshake one time serves for both sides.
     pub alone: bool,

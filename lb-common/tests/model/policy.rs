@@ -13,11 +13,12 @@ pub type Asked = (u32, bool);
 
 impl Balancer {
     /// The backends that a new flow of a service may go to, given what was asked before. Empty: none
-    /// takes new flows.
+    /// takes new flows. What is not the `first` packet of its flow is always of the same backend.
     pub fn candidates(
         &mut self,
         service: &Service,
         (from, to): (SocketAddr, SocketAddr),
+        first: bool,
         now: u32,
     ) -> Vec<u32> {
         let v6 = from.is_ipv6();
@@ -25,7 +26,11 @@ impl Balancer {
         let open: Vec<(u32, u32)> =
             listed.iter().filter(|(id, _)| self.is_up(*id)).copied().collect();
         if open.is_empty() {
-            if service.policy == Policy::Turn && !listed.is_empty() && self.usable(service, v6) {
+            if service.policy == Policy::Turn
+                && first
+                && !listed.is_empty()
+                && self.usable(service, v6)
+            {
                 self.take_turn(service.id, v6);
             }
             return Vec::new();
@@ -34,6 +39,9 @@ impl Balancer {
             return vec![id];
         }
         match service.policy {
+            policy if !first && policy != Policy::SourceHash => {
+                self.as_before(service, (from, Some(to)), &open)
+            }
             Policy::Maglev => self.as_before(service, (from, Some(to)), &open),
             Policy::SourceHash => {
                 let client = SocketAddr::new(from.ip(), 0);

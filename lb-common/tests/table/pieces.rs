@@ -76,6 +76,7 @@ pub enum Message {
     TooBig(u16),
     TimeExceeded,
     Echo,
+    EchoReply,
 }
 
 /// An ICMP message from one address to another.
@@ -165,6 +166,7 @@ impl Icmp {
                 Icmpv4Type::TimeExceeded(icmpv4::TimeExceededCode::TtlExceededInTransit)
             }
             Message::Echo => Icmpv4Type::EchoRequest(IcmpEchoHeader { id: 7, seq: 1 }),
+            Message::EchoReply => Icmpv4Type::EchoReply(IcmpEchoHeader { id: 7, seq: 1 }),
         }
     }
 
@@ -178,6 +180,7 @@ impl Icmp {
                 Icmpv6Type::TimeExceeded(icmpv6::TimeExceededCode::HopLimitExceeded)
             }
             Message::Echo => Icmpv6Type::EchoRequest(IcmpEchoHeader { id: 7, seq: 1 }),
+            Message::EchoReply => Icmpv6Type::EchoReply(IcmpEchoHeader { id: 7, seq: 1 }),
         }
     }
 }

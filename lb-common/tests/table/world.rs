@@ -90,6 +90,19 @@ impl World {
         world.listen("198.18.1.5", 80, 6, direct(16), &[11]);
         let flags = service_flag::TURNS;
         world.listen("198.18.1.6", 80, 6, Service { flags, ..direct(17) }, &[8]);
+        let limited = |id| {
+            // Two flows at once, then one in four seconds.
+            let (flow_interval_ns, source_interval_ns) = (4_000_000_000, 4_000_000_000);
+            let flags = service_flag::LIMITED;
+            Service { flags, flow_interval_ns, source_interval_ns, burst_us: 4_000_000, ..hash(id) }
+        };
+        world.listen("198.18.1.7", 80, 6, limited(18), &[1]);
+        world.listen("fd00:18:1::7", 80, 6, limited(19), &[2]);
+        // Pings: no service listens on port 0, so that the pre-filter is none the wiser.
+        for (vip, protocol) in [("198.18.1.1", 1), ("fd00:18:1::1", 58)] {
+            let key = ListenKey { address: address(vip), port: 0, protocol, zero: 0 };
+            world.listens.insert(key, hash(1));
+        }
         world.range("198.18.1.1", 27008, 13, 17, hash(8), &[4]);
         world
     }

@@ -30,6 +30,8 @@ pub(super) struct RawConfig {
     pub(super) host_clients: Text,
     /// What becomes of TCP connections that nobody can serve: `reset` or `drop`. Default: `reset`.
     pub(super) unserved: Text,
+    /// What becomes of echo requests (ping) for VIPs: `answer` or `pass`. Default: `answer`.
+    pub(super) ping: Text,
     /// What is balanced. Required; `[]` balances nothing.
     pub(super) services: List<RawService>,
     /// The daemon's own doors.
@@ -67,6 +69,8 @@ pub(super) struct RawService {
     pub(super) affinity: Field<RawAffinity>,
     /// Who may connect. Default: everybody.
     pub(super) sources: Field<RawSources>,
+    /// How many new flows it takes. Default: all.
+    pub(super) limits: Field<RawFlowLimits>,
     /// Who serves. Default: nobody.
     pub(super) backends: List<RawBackend>,
     /// Containers that serve, too. Default: those that name the service in their labels.
@@ -126,6 +130,24 @@ pub(super) struct RawAffinity {
 pub(super) struct RawSources {
     /// Networks, `address/length`, that may connect; nobody else may. Required, not empty.
     pub(super) allow: List<String>,
+}
+
+/// Limits of new flows: at least one of the first two.
+#[derive(Debug, Default, Deserialize)]
+#[serde(
+    rename = "the limits of a service",
+    rename_all = "kebab-case",
+    default,
+    deny_unknown_fields
+)]
+pub(super) struct RawFlowLimits {
+    /// New flows a second, `N/s`. Default: no limit.
+    pub(super) new_flows: Text,
+    /// New flows a second of one source, `N/s`; over IPv6 a source is a network of 64 bits.
+    /// Default: no limit.
+    pub(super) per_source: Text,
+    /// How long what was not used is saved up, at most `1h`. Default: `1s`.
+    pub(super) burst: Text,
 }
 
 /// A backend.
@@ -251,7 +273,7 @@ pub(super) struct RawTimeouts {
 pub(super) struct RawLimits {
     /// Flow entries of each address family; a flow has two. Default: 262144.
     pub(super) conns: Text,
-    /// Entries of flows before their handshake ends. Default: 32768.
+    /// Entries of flows before the client's second packet, of TCP and UDP each. Default: 32768.
     pub(super) embryos: Text,
     /// Services. Default: 4096.
     pub(super) services: Text,

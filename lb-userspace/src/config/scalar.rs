@@ -16,8 +16,8 @@ use super::{
     error::{Mistake, nearest, shown},
 };
 use crate::model::{
-    AllDown, Attach, Forecast, Forward, HostClients, LabelRule, Policy, ServiceName, Template,
-    Unserved, Weight,
+    AllDown, Attach, FlowLimits, Forecast, Forward, HostClients, LabelRule, Ping, Policy,
+    ServiceName, Template, Unserved, Weight,
 };
 
 /// Longest duration. The dataplane counts in 32-bit ticks that wrap, so ages must stay well below
@@ -119,6 +119,36 @@ pub(super) fn unserved(text: &str) -> Result<Unserved, Mistake> {
         "reset" => Ok(Unserved::Reset),
         "drop" => Ok(Unserved::Drop),
         other => Err(unknown_word("answer", other, &["reset", "drop"])),
+    }
+}
+
+/// What becomes of echo requests.
+pub(super) fn ping(text: &str) -> Result<Ping, Mistake> {
+    match text {
+        "answer" => Ok(Ping::Answer),
+        "pass" => Ok(Ping::Pass),
+        other => Err(unknown_word("way with pings", other, &["answer", "pass"])),
+    }
+}
+
+/// `N/s`
+pub(super) fn rate(text: &str) -> Result<u32, Mistake> {
+    let max = FlowLimits::RATE_MAX;
+    let number = text.strip_suffix("/s").and_then(plain_number);
+    let number = number.and_then(|number| u32::try_from(number).ok());
+    number.filter(|number| (1..=max).contains(number)).ok_or_else(|| {
+        Mistake::new(format!("{} is not a number of flows a second", shown(text)))
+            .hint(format!("a whole number from 1 to {max} and `/s`, such as `100/s`"))
+    })
+}
+
+/// How long a limit saves up what was not used.
+pub(super) fn burst(text: &str) -> Result<Duration, Mistake> {
+    match duration(text)? {
+        long if long > FlowLimits::BURST_MAX => {
+            Err(Mistake::new(format!("{} is more than 1 hour", shown(text))))
+        }
+        burst => Ok(burst),
     }
 }
 

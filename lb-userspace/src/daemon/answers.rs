@@ -61,7 +61,8 @@ impl Daemon {
     }
 
     pub(super) fn counters(&self) -> anyhow::Result<Counters> {
-        let services = self.service_ids().into_values();
+        let services = self.service_ids();
+        let services = services.values().copied();
         let backends = self.observed.backends.keys().copied();
         Ok(self.dataplane.counters(services, backends)?)
     }
@@ -127,6 +128,7 @@ impl Daemon {
         let report = |service: &Service| {
             let id = ids.get(&service.name).copied().unwrap_or(0);
             let traffic = counters.services.get(&id).copied().unwrap_or_default();
+            let refused = counters.refused.get(&id).copied().unwrap_or_default();
             ServiceReport {
                 name: service.name.to_string(),
                 id,
@@ -137,6 +139,7 @@ impl Daemon {
                 scale: self.scale_report(service),
                 backends: self.shares(service),
                 flows_total: traffic.flows,
+                refused_total: refused.by_service + refused.by_source,
                 packets_in: traffic.packets_in,
                 packets_out: traffic.packets_out,
                 bytes_in: traffic.bytes_in,
@@ -367,7 +370,7 @@ fn flow_report(entry: &FlowEntry, service: &str, now: u32, rate: u32) -> Option<
     let conn = &entry.conn;
     let age = |since: u32| u64::from(lb_common::pipeline::conntrack::idle(now, since) / rate);
     let state = match (entry.stage, conn.state) {
-        (Stage::Embryo, _) => "handshake",
+        (Stage::Embryo, _) if entry.protocol != Protocol::Udp.number() => "handshake",
         (_, conn_state::NEW) => "unanswered",
         (_, conn_state::ESTABLISHED) => "established",
         (_, conn_state::CLOSED) => "closed",

@@ -222,6 +222,20 @@ impl Daemon {
         Ok(())
     }
 
+    /// Says so where policies have to wait for the end of a flood.
+    pub(super) fn look_for_floods(&mut self) -> anyhow::Result<()> {
+        #[expect(clippy::cast_possible_truncation, reason = "gates are stamped with the low half")]
+        let now = self.dataplane.ticks()? as u32;
+        for (protocol, datagrams) in [("TCP", false), ("UDP", true)] {
+            if self.dataplane.maps.is_pressed(datagrams, now)? {
+                bail!(
+                    "too many first packets of {protocol} stay unanswered: a hash chooses backends"
+                );
+            }
+        }
+        Ok(())
+    }
+
     /// Keeps one line a subject of what does not work, for `weir status`; logs changes.
     pub(super) fn tell(&mut self, subject: &str, result: anyhow::Result<()>) {
         let prefix = format!("{subject}: ");

@@ -38,7 +38,7 @@ impl Daemon {
         let tables = self.copy_of_tables()?;
         let (key, settings) = (&key(&flow), &tables.settings);
         let first = Flow { key, settings, now: 0, tcp_flags: 0, payload: false };
-        let choice = recorded.unwrap_or_else(|| choose(&tables, &first));
+        let choice = recorded.unwrap_or_else(|| choose(&tables, &first, false, true));
         let reason = Reason::from_number(choice.reason);
         let verdict = if recorded.is_some() { ExplainVerdict::Has } else { ExplainVerdict::Would };
         let service = self.service_by_id(choice.service);

@@ -323,6 +323,8 @@ impl Daemon {
         self.tell("load", result);
         self.round.0 = start.elapsed().saturating_sub(before_load);
         self.scale();
+        let result = self.look_for_floods();
+        self.tell("balancing by policy", result);
         let before = self.observed.present_count();
         self.reconcile_or_tell();
         if self.observed.present_count() < before {

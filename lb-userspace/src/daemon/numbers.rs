@@ -10,7 +10,7 @@ use crate::{
         Data,
         report::{BackendState, LoadReport},
     },
-    dataplane::signals::Reading,
+    dataplane::{counters::Refused, signals::Reading},
     metrics::{self, BackendMetrics, MetricsInput, ServiceMetrics},
     model::{BackendSpec, Endpoint, Service},
 };
@@ -22,6 +22,7 @@ impl Daemon {
         let service = |service: &Service| ServiceMetrics {
             name: service.name.to_string(),
             traffic: traffic(&counters.services, ids.get(&service.name).copied()),
+            refused: refused(&counters.refused, ids.get(&service.name).copied()),
             backends_up: service.backends.iter().filter(|b| is_up(&b.endpoint)).count() as u64,
             backends: service.backends.len() as u64,
             loads: self.loads(service),
@@ -58,6 +59,10 @@ impl Daemon {
         };
         service.backends.iter().filter_map(load).collect()
     }
+}
+
+fn refused(all: &BTreeMap<u32, Refused>, id: Option<u32>) -> Refused {
+    id.and_then(|id| all.get(&id).copied()).unwrap_or_default()
 }
 
 fn traffic(all: &BTreeMap<u32, Traffic>, id: Option<u32>) -> Traffic {

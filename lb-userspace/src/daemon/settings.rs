@@ -29,6 +29,8 @@ impl State {
             hairpin_v4: Address::from_v4(self.config.hairpin.v4.octets()),
             hairpin_v6: Address::from_v6(self.config.hairpin.v6.octets()),
             ticks_per_second: self.ticks_per_second,
+            // An entry then stays for four seconds at least, until another flow takes its room.
+            pressure: (self.config.limits.embryos / 4).max(1),
             ..Settings::default()
         }
     }

@@ -393,6 +393,7 @@ impl State {
             backends,
             affinity_ticks: service.affinity.map_or(0, |time| self.ticks(time)),
             sources: service.sources.clone(),
+            rates: service.limits.into(),
         }
     }
 }

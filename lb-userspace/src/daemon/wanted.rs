@@ -8,7 +8,7 @@ use std::{
 use super::state::State;
 use crate::{
     admin::report::BackendState,
-    model::{Endpoint, ServiceName},
+    model::{Endpoint, Ping, ServiceName},
     reconcile::{BackendEntry, Changes, Desired, Scope},
 };
 
@@ -122,6 +122,7 @@ impl State {
             settings: self.settings(),
             services: self.config.services.iter().map(|service| self.service(service)).collect(),
             backends: self.endpoints().map(|endpoint| (endpoint, self.entry(endpoint))).collect(),
+            pings: self.config.ping == Ping::Answer,
         }
     }
 

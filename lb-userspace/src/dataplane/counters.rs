@@ -8,6 +8,15 @@ use lb_common::{abi::stats::Traffic, pipeline::verdict::Reason};
 use super::{Dataplane, signals::Reading};
 use crate::maps::{MapError, kernel};
 
+/// New flows that the limits of a service refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Refused {
+    /// They were too many for the service.
+    pub by_service: u64,
+    /// They were too many for their source.
+    pub by_source: u64,
+}
+
 /// The counters at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -15,6 +24,8 @@ pub struct Counters {
     pub reasons: Vec<(Reason, u64)>,
     /// Traffic by service id.
     pub services: BTreeMap<u32, Traffic>,
+    /// New flows that limits refused, by service id.
+    pub refused: BTreeMap<u32, Refused>,
     /// Traffic by backend id.
     pub backends: BTreeMap<u32, Traffic>,
     /// Signals of load by backend id.
@@ -33,7 +44,7 @@ impl Dataplane {
     /// Reads the counters of these services and backends.
     pub fn counters(
         &self,
-        services: impl Iterator<Item = u32>,
+        services: impl Iterator<Item = u32> + Clone,
         backends: impl Iterator<Item = u32> + Clone,
     ) -> Result<Counters, MapError> {
         let maps = &self.maps;
@@ -43,6 +54,10 @@ impl Dataplane {
         };
         Ok(Counters {
             reasons: Reason::ALL.into_iter().map(reason).collect::<Result<_, _>>()?,
+            refused: services
+                .clone()
+                .map(|id| Ok((id, maps.refused_flows(id)?)))
+                .collect::<Result<_, MapError>>()?,
             services: services
                 .map(|id| traffic(&maps.service_stats, "SERVICE_STATS", id))
                 .collect::<Result<_, _>>()?,

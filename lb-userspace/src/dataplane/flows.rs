@@ -41,9 +41,9 @@ impl Dataplane {
     pub fn each_flow(&self, mut visit: impl FnMut(FlowEntry)) {
         let maps = &self.maps;
         list(&maps.conns4, Stage::Conn, &mut visit);
-        list(&maps.embryos4, Stage::Embryo, &mut visit);
         list(&maps.conns6, Stage::Conn, &mut visit);
-        list(&maps.embryos6, Stage::Embryo, &mut visit);
+        list(&maps.embryos, Stage::Embryo, &mut visit);
+        list(&maps.datagrams, Stage::Embryo, &mut visit);
     }
 
     /// Removes entries past their idle limit or of backends that are gone, and sets the backends'
@@ -57,9 +57,9 @@ impl Dataplane {
         let before = maps.loads(&ids);
         let mut sweep = Sweep { settings, now, open: BTreeMap::new(), backends };
         let removed = sweep.map(&mut maps.conns4, Stage::Conn)?
-            + sweep.map(&mut maps.embryos4, Stage::Embryo)?
             + sweep.map(&mut maps.conns6, Stage::Conn)?
-            + sweep.map(&mut maps.embryos6, Stage::Embryo)?;
+            + sweep.map(&mut maps.embryos, Stage::Embryo)?
+            + sweep.map(&mut maps.datagrams, Stage::Embryo)?;
         let open = sweep.open;
         maps.sweep_origins()?;
         let after = maps.loads(&ids);

@@ -232,16 +232,17 @@ pub struct ProgramSize {
 }
 
 /// Entries of the maps whose size is configured.
-fn sizes(limits: &Limits) -> [(&'static str, u32); 12] {
+fn sizes(limits: &Limits) -> [(&'static str, u32); 13] {
     // Ids run from 1: element 0 of these arrays belongs to nobody.
     let (services, backends) = (limits.services + 1, limits.backends + 1);
     [
         ("CONNS4", limits.conns),
         ("CONNS6", limits.conns),
-        ("EMBRYOS4", limits.embryos),
-        ("EMBRYOS6", limits.embryos),
+        ("EMBRYOS", limits.embryos),
+        ("DATAGRAMS", limits.embryos),
         ("PAGES", limits.pages),
         ("CURSORS", services),
+        ("RATES", services),
         ("SERVICE_STATS", services),
         ("BACKENDS", backends),
         ("BACKEND_LOAD", backends),

@@ -24,9 +24,9 @@ use crate::{
     daemon::{self, background::Background},
     lab::{self, Lab, LabPlan, Topology, UPLINK},
     model::{
-        Admin, AllDown, Attach, BackendSpec, Config, Endpoint, Forward, Hairpin, HealthCheck,
-        HostClients, Interfaces, Limits, Listen, Policy, PortRange, Probe, Protocol, Service,
-        ServiceName, Timeouts, Unserved, Weight,
+        Admin, AllDown, Attach, BackendSpec, Config, Endpoint, FlowLimits, Forward, Hairpin,
+        HealthCheck, HostClients, Interfaces, Limits, Listen, Ping, Policy, PortRange, Probe,
+        Protocol, Service, ServiceName, Timeouts, Unserved, Weight,
     },
 };
 
@@ -198,12 +198,14 @@ fn config(
         affinity: None,
         sources: Vec::new(),
         scale: None,
+        limits: FlowLimits::default(),
     };
     Ok(Config {
         interfaces: Interfaces::Named(vec![UPLINK.to_owned()]),
         attach,
         host_clients: HostClients::Off,
         unserved: Unserved::Reset,
+        ping: Ping::Answer,
         services: vec![service],
         admin: Admin { socket: socket.to_owned(), http: None },
         timeouts: Timeouts::default(),

@@ -13,8 +13,8 @@ use super::{
 use crate::{
     config::labels::{Terms, Wanted},
     model::{
-        Config, Forward, HostPorts, Listen, Policy, PortRange, Protocol, Service, ServiceName,
-        Weight,
+        Config, FlowLimits, Forward, HostPorts, Listen, Policy, PortRange, Protocol, Service,
+        ServiceName, Weight,
     },
 };
 
@@ -257,5 +257,6 @@ fn service(name: &ServiceName, listens: Vec<Listen>, members: &[Member<'_>]) -> 
         affinity: newest_first().find_map(|terms| terms.affinity),
         sources: newest_first().find_map(|terms| terms.sources.clone()).unwrap_or_default(),
         scale: None,
+        limits: FlowLimits::default(),
     }
 }

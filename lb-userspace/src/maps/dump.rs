@@ -6,11 +6,14 @@ use std::{
     net::IpAddr,
 };
 
-use lb_common::abi::{
-    address::Address,
-    backend::{Backend, backend_state, way},
-    service::{ListenKey, PORTS, RangeKey, Service, SourceKey, forward, select, service_flag},
-    settings::{Settings, settings_flag},
+use lb_common::{
+    abi::{
+        address::Address,
+        backend::{Backend, backend_state, way},
+        service::{ListenKey, PORTS, RangeKey, Service, SourceKey, forward, select, service_flag},
+        settings::{Settings, settings_flag},
+    },
+    wire::protocol,
 };
 
 use super::{Prefix, Snapshot, snapshot::page_span};
@@ -42,6 +45,10 @@ fn write_all(out: &mut String, snapshot: &Snapshot) -> fmt::Result {
     listens
         .sort_by_key(|(key, _)| (IpAddr::from(key.address), u16::from_be(key.port), key.protocol));
     for (key, service) in listens {
+        if matches!(key.protocol, protocol::ICMP | protocol::ICMPV6) {
+            writeln!(out, "ping {}: service {}", key.address, service.id)?;
+            continue;
+        }
         writeln!(out, "listen {}: {}", listen_text(key), ServiceText(service))?;
     }
     let mut ranges: Vec<_> = snapshot.ranges.iter().collect();
@@ -157,6 +164,10 @@ impl fmt::Display for ServiceText<'_> {
         }
         if self.0.forward != forward::NAT {
             write!(f, ", {}", forward_text(self.0.forward))?;
+        }
+        if self.0.flags & service_flag::LIMITED != 0 {
+            let Service { flow_interval_ns, source_interval_ns, burst_us, .. } = self.0;
+            write!(f, ", limits {flow_interval_ns} {source_interval_ns} {burst_us}")?;
         }
         write!(f, ", generation {generation}")
     }

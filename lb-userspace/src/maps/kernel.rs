@@ -7,6 +7,8 @@ use aya::{
 use lb_common::abi::{
     backend::{Backend, BackendLoad, backend_state},
     flow::{Conn, FlowKey4, FlowKey6, Origin},
+    gate::Gate,
+    rate::Rate,
     service::{Cursor, ListenKey, Page, PortSet, RangeKey, Service, SourceKey},
     settings::Settings,
     signals::Signals,
@@ -18,7 +20,7 @@ use super::{
     LbMaps, MapError, Prefix, Snapshot, Stopped, Write, batch, loads::Loads, series,
     snapshot::page_span,
 };
-use crate::dataplane::{LoadError, signals::Reading};
+use crate::dataplane::{LoadError, counters::Refused, signals::Reading};
 
 /// All maps of the loaded object.
 pub struct KernelMaps {
@@ -34,9 +36,11 @@ pub struct KernelMaps {
     clock: Array<MapData, u64>,
     pub(crate) conns4: HashMap<MapData, FlowKey4, Conn>,
     pub(crate) conns6: HashMap<MapData, FlowKey6, Conn>,
-    pub(crate) embryos4: HashMap<MapData, FlowKey4, Conn>,
-    pub(crate) embryos6: HashMap<MapData, FlowKey6, Conn>,
+    pub(crate) embryos: HashMap<MapData, FlowKey6, Conn>,
+    pub(crate) datagrams: HashMap<MapData, FlowKey6, Conn>,
     origins: HashMap<MapData, ListenKey, Origin>,
+    rates: Array<MapData, Rate>,
+    gates: Array<MapData, Gate>,
     load: Loads,
     /// Programs that are loaded later name the map by this descriptor.
     _load: MapData,
@@ -117,9 +121,11 @@ impl KernelMaps {
             clock: take!(ebpf, "CLOCK"),
             conns4: take!(ebpf, "CONNS4"),
             conns6: take!(ebpf, "CONNS6"),
-            embryos4: take!(ebpf, "EMBRYOS4"),
-            embryos6: take!(ebpf, "EMBRYOS6"),
+            embryos: take!(ebpf, "EMBRYOS"),
+            datagrams: take!(ebpf, "DATAGRAMS"),
             origins: take!(ebpf, "ORIGINS"),
+            rates: take!(ebpf, "RATES"),
+            gates: take!(ebpf, "GATES"),
             load,
             _load: held,
             signals: take!(ebpf, "SIGNALS"),
@@ -143,6 +149,19 @@ impl KernelMaps {
     /// The turns that a service has given out.
     pub(crate) fn turns(&self, service: u32) -> Result<Cursor, MapError> {
         self.cursors.get(&service, 0).map_err(error("CURSORS"))
+    }
+
+    /// Whether backends are chosen by a hash, because too many first packets of a protocol stay unanswered.
+    pub(crate) fn is_pressed(&self, datagrams: bool, now: u32) -> Result<bool, MapError> {
+        let settings = self.settings.get(&0, 0).map_err(error("SETTINGS"))?;
+        let mut gate = self.gates.get(&u32::from(datagrams), 0).map_err(error("GATES"))?;
+        Ok(gate.is_pressed(now, settings.ticks_per_second, settings.pressure))
+    }
+
+    /// The new flows that the limits of a service refused.
+    pub(crate) fn refused_flows(&self, service: u32) -> Result<Refused, MapError> {
+        let rate = self.rates.get(&service, 0).map_err(error("RATES"))?;
+        Ok(Refused { by_service: rate.refused, by_source: rate.refused_source })
     }
 
     /// Open flows and requests in flight of backends, in the order of their ids.

@@ -19,7 +19,7 @@ pub use self::docker::DockerMetrics;
 use self::text::{Family, Kind, Labels, Value, encode};
 use crate::{
     admin::report::{LoadReport, ScaleReport},
-    dataplane::signals::Reading,
+    dataplane::{counters::Refused, signals::Reading},
 };
 
 /// Everything the metrics say, at one moment.
@@ -50,6 +50,8 @@ pub struct ServiceMetrics {
     pub name: String,
     /// Its traffic.
     pub traffic: Traffic,
+    /// New flows that its limits refused.
+    pub refused: Refused,
     /// Backends that take new flows.
     pub backends_up: u64,
     /// All its backends.
@@ -74,10 +76,11 @@ pub struct BackendMetrics {
 }
 
 /// The names of all samples, in the order of the text.
-pub const NAMES: [&str; 40] = [
+pub const NAMES: [&str; 41] = [
     "weir_service_flows_total",
     "weir_service_packets_total",
     "weir_service_bytes_total",
+    "weir_service_refused_flows_total",
     "weir_service_backends_up",
     "weir_service_backends",
     "weir_service_replicas",
@@ -138,11 +141,28 @@ fn services(services: &[ServiceMetrics]) -> Vec<Family> {
     let names = ["weir_service_flows", "weir_service_packets", "weir_service_bytes"];
     let traffic: Vec<_> = services.iter().map(|s| (&*s.name, &s.traffic)).collect();
     let mut families = traffic_families(names, "service", &traffic);
+    families.push(refused(services));
     families.extend([
         gauge("weir_service_backends_up", "Backends that take new flows.", |s| s.backends_up),
         gauge("weir_service_backends", "Backends of the service.", |s| s.backends),
     ]);
     families
+}
+
+/// New flows that limits refused.
+fn refused(services: &[ServiceMetrics]) -> Family {
+    let sample = |service: &ServiceMetrics| {
+        let labels =
+            |limit: &str| vec![("service", service.name.clone()), ("limit", limit.to_owned())];
+        let Refused { by_service, by_source } = service.refused;
+        [
+            (labels("new-flows"), Value::Number(by_service)),
+            (labels("per-source"), Value::Number(by_source)),
+        ]
+    };
+    let (name, help) = ("weir_service_refused_flows", "New flows that a limit refused.");
+    let samples = services.iter().flat_map(sample).collect();
+    Family { name, help, kind: Kind::Counter, samples }
 }
 
 /// A gauge `weir_backend_flows` would have the name of the family of `weir_backend_flows_total`,

@@ -83,6 +83,7 @@ fn input() -> MetricsInput {
     let service = |name: &str, loads| ServiceMetrics {
         name: name.to_owned(),
         traffic,
+        refused: Refused { by_service: 31, by_source: 32 },
         backends_up: 1,
         backends: 2,
         loads,
@@ -135,6 +136,8 @@ fn every_number_has_its_sample() {
             put("bytes_total", ",direction=\"in\"", 3);
             put("bytes_total", ",direction=\"out\"", u64::MAX);
             if kind == "service" {
+                put("refused_flows_total", ",limit=\"new-flows\"", 31);
+                put("refused_flows_total", ",limit=\"per-source\"", 32);
                 put("backends_up", "", 1);
                 put("backends", "", 2);
             } else {

@@ -90,7 +90,7 @@ impl Default for Timeouts {
 pub struct Limits {
     /// Flow entries of each address family; a flow has two.
     pub conns: u32,
-    /// Entries of flows before their handshake ends.
+    /// Entries of flows before the client's second packet, of TCP and UDP each.
     pub embryos: u32,
     /// Services.
     pub services: u32,
@@ -139,6 +139,16 @@ pub enum Unserved {
     Drop,
 }
 
+/// What becomes of echo requests (ping) for VIPs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ping {
+    /// They are answered.
+    #[default]
+    Answer,
+    /// The host's stack gets them.
+    Pass,
+}
+
 /// A validated configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -150,6 +160,8 @@ pub struct Config {
     pub host_clients: HostClients,
     /// What becomes of TCP connections that nobody can serve.
     pub unserved: Unserved,
+    /// What becomes of echo requests for VIPs.
+    pub ping: Ping,
     /// Services, in the order of the file.
     pub services: Vec<Service>,
     /// Admin socket and HTTP.

@@ -11,7 +11,7 @@ mod scale;
 mod service;
 
 pub use config::{
-    Admin, Attach, Config, Hairpin, HostClients, Interfaces, Limits, Timeouts, Unserved,
+    Admin, Attach, Config, Hairpin, HostClients, Interfaces, Limits, Ping, Timeouts, Unserved,
 };
 pub use docker::{Docker, LabelRule, Selector};
 pub use endpoint::{Endpoint, Listen, PortRange, Protocol};
@@ -19,4 +19,4 @@ pub use health::{AllDown, HealthCheck, Probe};
 pub use publish::{HostPorts, Publish};
 pub use report::{ReportBy, SelfReport};
 pub use scale::{Algorithm, Executor, Forecast, Scale, Template};
-pub use service::{BackendSpec, Forward, Policy, Service, ServiceName, Weight};
+pub use service::{BackendSpec, FlowLimits, Forward, Policy, Service, ServiceName, Weight};

@@ -185,6 +185,30 @@ pub struct BackendSpec {
     pub cgroup: Option<Arc<Path>>,
 }
 
+/// How many new flows a service takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowLimits {
+    /// New flows a second; `None`: no limit.
+    pub new_flows: Option<u32>,
+    /// New flows a second of one source.
+    pub per_source: Option<u32>,
+    /// How long what was not used is saved up.
+    pub burst: Duration,
+}
+
+impl FlowLimits {
+    /// Most flows a second that a limit tells from none.
+    pub const RATE_MAX: u32 = 100_000_000;
+    /// Longest burst.
+    pub const BURST_MAX: Duration = Duration::from_hours(1);
+}
+
+impl Default for FlowLimits {
+    fn default() -> Self {
+        Self { new_flows: None, per_source: None, burst: Duration::from_secs(1) }
+    }
+}
+
 /// A service as configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
@@ -206,6 +230,8 @@ pub struct Service {
     pub affinity: Option<Duration>,
     /// Who may connect; empty: everybody.
     pub sources: Vec<IpNet>,
+    /// How many may.
+    pub limits: FlowLimits,
     /// How many replicas it shall have, if that is ours to say.
     pub scale: Option<Box<Scale>>,
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ipnet::IpNet;
 use lb_common::abi::{backend::way, service::SCAN_MAX, settings::Settings};
 
-use crate::model::{Endpoint, Forward, Listen, Policy, ServiceName};
+use crate::model::{Endpoint, FlowLimits, Forward, Listen, Policy, ServiceName};
 
 /// The desired state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct Desired {
     pub services: Vec<DesiredService>,
     /// All backends of all services.
     pub backends: BTreeMap<Endpoint, BackendEntry>,
+    /// Whether echo requests for the VIPs are answered.
+    pub pings: bool,
 }
 
 /// A service.
@@ -37,6 +39,32 @@ pub struct DesiredService {
     pub affinity_ticks: u32,
     /// Who may connect; empty: everybody.
     pub sources: Vec<IpNet>,
+    /// How many may.
+    pub rates: Rates,
+}
+
+/// Limits of new flows, as the dataplane keeps them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rates {
+    /// Time between new flows, in nanoseconds; 0: no limit.
+    pub flow_interval_ns: u32,
+    /// The same for those of one source.
+    pub source_interval_ns: u32,
+    /// How long what was not used is saved up, in microseconds.
+    pub burst_us: u32,
+}
+
+impl From<FlowLimits> for Rates {
+    fn from(limits: FlowLimits) -> Self {
+        let FlowLimits { new_flows, per_source, burst } = limits;
+        if new_flows.or(per_source).is_none() {
+            return Self::default();
+        }
+        let interval = |rate: Option<u32>| rate.map_or(0, |rate| 1_000_000_000 / rate.max(1));
+        let burst_us = u32::try_from(burst.as_micros()).unwrap_or(u32::MAX);
+        let (flow_interval_ns, source_interval_ns) = (interval(new_flows), interval(per_source));
+        Self { flow_interval_ns, source_interval_ns, burst_us }
+    }
 }
 
 /// A backend's part in a service.

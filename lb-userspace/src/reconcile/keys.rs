@@ -3,9 +3,12 @@
 use std::{collections::BTreeMap, fmt, net::IpAddr};
 
 use ipnet::IpNet;
-use lb_common::abi::{
-    address::Address,
-    service::{ListenKey, RangeKey, Service, SourceKey},
+use lb_common::{
+    abi::{
+        address::Address,
+        service::{ListenKey, RangeKey, Service, SourceKey},
+    },
+    wire::protocol,
 };
 
 use crate::{
@@ -53,11 +56,26 @@ impl Key {
     }
 
     pub(super) fn family(&self) -> Family {
-        let address = match self {
+        if self.address().is_v4() { Family::V4 } else { Family::V6 }
+    }
+
+    pub(super) fn address(&self) -> Address {
+        match self {
             Self::Exact(key) => key.address,
             Self::Range(prefix) => Address::from_v6(prefix.key.address),
-        };
-        if address.is_v4() { Family::V4 } else { Family::V6 }
+        }
+    }
+
+    /// Whether it is for echo requests.
+    pub(super) const fn is_ping(&self) -> bool {
+        matches!(self.protocol(), protocol::ICMP | protocol::ICMPV6)
+    }
+
+    /// The key under which echo requests for the same address are answered.
+    pub(super) fn ping(&self) -> Self {
+        let address = self.address();
+        let protocol = if address.is_v4() { protocol::ICMP } else { protocol::ICMPV6 };
+        Self::Exact(ListenKey { address, port: 0, protocol, zero: 0 })
     }
 
     pub(super) const fn protocol(&self) -> u8 {

@@ -9,7 +9,7 @@ use lb_common::{
 
 use super::{
     PlanError, PlanInput, Waiting,
-    desired::{DesiredBackend, DesiredService},
+    desired::{DesiredBackend, DesiredService, Rates},
     ids::Assigned,
     keys::{self, Family, Key},
     pages::FreePages,
@@ -242,13 +242,22 @@ impl Layout {
                 self.sources.extend(own);
                 continue;
             }
-            let (flags, affinity_ticks) = (flags(service), service.affinity_ticks);
-            let forward = mode(service.forward);
-            let fresh = Service { flags, affinity_ticks, forward, ..*old };
+            let fresh = with_terms(*old, service);
             let generation = if fresh == *old { old.generation } else { input.desired.generation };
             self.services.insert(key, Service { generation, ..fresh });
             self.sources.extend(service.sources.iter().map(|net| keys::source(old.id, net)));
         }
+    }
+
+    /// Answers echo requests for the addresses of all services. An address that several have is the one's
+    /// whose key comes first.
+    pub(super) fn answer_pings(&mut self) {
+        let mut pings = BTreeMap::new();
+        for (key, service) in &self.services {
+            let answer = Service { id: service.id, ..Service::default() };
+            pings.entry(key.ping()).or_insert(answer);
+        }
+        self.services.extend(pings);
     }
 
     fn claim(&mut self, key: Key, new: Service, name: &ServiceName) -> Result<(), PlanError> {
@@ -265,18 +274,31 @@ impl Layout {
 
 /// What is published of a service under the keys of one family.
 fn entry(service: &DesiredService, built: &Built, first_page: u32, generation: u32) -> Service {
-    Service {
+    let entry = Service {
         id: built.id,
         select: built.table.select,
-        flags: flags(service),
         usable: built.usable,
         table_page: first_page,
         table_len: built.table.len,
-        affinity_ticks: service.affinity_ticks,
-        hash_seed: 0,
         generation,
-        forward: mode(service.forward),
-        zero: [0; 3],
+        ..Service::default()
+    };
+    with_terms(entry, service)
+}
+
+/// An entry with what a service says of its clients, and of the way to its backends.
+fn with_terms(entry: Service, service: &DesiredService) -> Service {
+    let DesiredService { affinity_ticks, rates, .. } = *service;
+    let Rates { flow_interval_ns, source_interval_ns, burst_us } = rates;
+    let (flags, forward) = (flags(service), mode(service.forward));
+    Service {
+        flags,
+        affinity_ticks,
+        forward,
+        flow_interval_ns,
+        source_interval_ns,
+        burst_us,
+        ..entry
     }
 }
 
@@ -291,5 +313,6 @@ fn flags(service: &DesiredService) -> u8 {
     let sources = if service.sources.is_empty() { 0 } else { service_flag::SOURCES };
     let affinity = if service.affinity_ticks == 0 { 0 } else { service_flag::AFFINITY };
     let turns = if service.policy.counts_requests() { service_flag::TURNS } else { 0 };
-    sources | affinity | turns
+    let limited = if service.rates == Rates::default() { 0 } else { service_flag::LIMITED };
+    sources | affinity | turns | limited
 }

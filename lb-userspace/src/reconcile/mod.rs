@@ -28,7 +28,7 @@ mod settings;
 mod tables;
 
 pub use changes::{Changes, Scope};
-pub use desired::{BackendEntry, Desired, DesiredBackend, DesiredService, Link};
+pub use desired::{BackendEntry, Desired, DesiredBackend, DesiredService, Link, Rates};
 pub use execute::{ExecuteError, execute};
 pub use observed::Observed;
 pub use pages::{GRACE, Quarantine};

@@ -201,7 +201,10 @@ fn plan_all(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
 
     let free = FreePages::new(limits.pages, observed, &quarantine);
     let ground = Ground { input, published: &published, backends: &places, free };
-    let layout = layout::lay_out(ground, desired.services.iter().zip(service_ids))?;
+    let mut layout = layout::lay_out(ground, desired.services.iter().zip(service_ids))?;
+    if desired.pings {
+        layout.answer_pings();
+    }
     layout.check(limits)?;
 
     let capacities = desired::capacities(desired.services.iter());

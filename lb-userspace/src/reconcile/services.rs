@@ -33,7 +33,10 @@ pub(super) fn steps(
             steps.push(Step { stage: Stage::Tables, write, why });
         }
     }
-    for (key, service) in &layout.services {
+    // By its ids a service is known again; a ping that is alone has taken one from it.
+    let (pings, listens): (Vec<_>, Vec<_>) =
+        layout.services.iter().partition(|(key, _)| key.is_ping());
+    for (key, service) in listens.into_iter().chain(pings) {
         let old = published.get(key);
         if old != Some(service) {
             let why = format!("service {}: {}", name(layout, service.id), why(key, old, service));
@@ -59,7 +62,9 @@ pub(super) fn withdrawals(published: &BTreeMap<Key, Service>, layout: &Layout) -
             Key::Range(_) => ranges > RANGES_MAX as usize,
         };
         let stage = if full { Stage::Clear } else { Stage::Withdraw };
-        let why = format!("service {} leaves {key}", name(layout, old.id));
+        let place =
+            if key.is_ping() { format!("pings of {}", key.address()) } else { key.to_string() };
+        let why = format!("service {} leaves {place}", name(layout, old.id));
         Step { stage, write: key.withdraw(), why }
     })
     .collect()
@@ -99,6 +104,9 @@ fn name(layout: &Layout, id: u32) -> String {
 
 /// What is different about a service entry.
 fn why(key: &Key, old: Option<&Service>, new: &Service) -> String {
+    if key.is_ping() {
+        return format!("answers pings of {}", key.address());
+    }
     let Some(old) = old else {
         return format!("listens on {key}, usable backends: {}", new.usable);
     };
@@ -121,6 +129,10 @@ fn why(key: &Key, old: Option<&Service>, new: &Service) -> String {
     }
     if old.forward != new.forward {
         changes.push(format!("forward {}", dump::forward_text(new.forward)));
+    }
+    let rates = |it: &Service| (it.flow_interval_ns, it.source_interval_ns, it.burst_us);
+    if rates(old) != rates(new) {
+        changes.push("other limits".to_owned());
     }
     format!("{key}: {}", changes.join(", "))
 }

@@ -36,8 +36,8 @@ const IDLE: u16 = 120;
 const IDLE_FIRST: u16 = 2_000;
 /// Calls of the clients while a flood is on, and how long they wait after each: so many cost little
 /// beside the flood.
-const CALLS: usize = 4_000;
-const PAUSE: Duration = Duration::from_millis(8);
+const CALLS: usize = 3_000;
+const PAUSE: Duration = Duration::from_millis(16);
 /// Packets of a call over a connection of its own, both ways.
 const PACKETS_A_CALL: f64 = 10.0;
 
@@ -291,12 +291,12 @@ fn flood(world: &World, kind: Kind) -> Noticed {
     let frames = (after - before) as f64;
     noticed.flood = frames / (noticed.fresh.tried as f64 * PACKETS_A_CALL);
     let Noticed { fresh, kept, idle, talks, asks, flood } = &noticed;
-    println!(
+    eprintln!(
         "{:?} {kind:?}: {:.0} frames/s, {flood:.0} for each packet of new connections; answered: \
          {fresh} new connections, {kept} requests on kept ones, {idle} idle ones, {talks} datagrams \
          of talks, {asks} single ones",
         world.config.attach,
-        frames / (until - since).as_secs_f64(),
+        frames / until.saturating_sub(since).as_secs_f64(),
     );
     noticed
 }

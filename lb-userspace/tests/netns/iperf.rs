@@ -5,8 +5,8 @@ use std::{fs, net::IpAddr, process::Stdio};
 use lb_userspace::{
     lab::{Netns, Topology, vip_v4, vip_v6},
     model::{
-        Attach, BackendSpec, Endpoint, Forward, Listen, Policy, PortRange, Protocol, Service,
-        ServiceName, Weight,
+        Attach, BackendSpec, Endpoint, FlowLimits, Forward, Listen, Policy, PortRange, Protocol,
+        Service, ServiceName, Weight,
     },
 };
 use serde_json::Value;
@@ -49,6 +49,7 @@ fn world(attach: Attach, topology: Topology) -> World {
             affinity: None,
             sources: Vec::new(),
             scale: None,
+            limits: FlowLimits::default(),
         };
         config.services.extend([Protocol::Tcp, Protocol::Udp].map(service));
     })

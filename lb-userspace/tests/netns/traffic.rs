@@ -9,8 +9,8 @@ use std::{
 use lb_userspace::{
     lab::{LabPlan, Topology, vip_v4, vip_v6},
     model::{
-        Attach, BackendSpec, Endpoint, Forward, Listen, Policy, PortRange, Protocol, Service,
-        ServiceName, Weight,
+        Attach, BackendSpec, Endpoint, FlowLimits, Forward, Listen, Policy, PortRange, Protocol,
+        Service, ServiceName, Weight,
     },
 };
 
@@ -101,6 +101,7 @@ fn udp_service(
         affinity: None,
         sources: Vec::new(),
         scale: None,
+        limits: FlowLimits::default(),
     });
 }
 

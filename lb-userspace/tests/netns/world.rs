@@ -18,9 +18,9 @@ use lb_userspace::{
     },
     lab::{Lab, LabPlan, Topology, UPLINK, vip_v4, vip_v6},
     model::{
-        Admin, Attach, BackendSpec, Config, Endpoint, Forward, Hairpin, HostClients, Interfaces,
-        Limits, Listen, Policy, PortRange, Protocol, Service, ServiceName, Timeouts, Unserved,
-        Weight,
+        Admin, Attach, BackendSpec, Config, Endpoint, FlowLimits, Forward, Hairpin, HostClients,
+        Interfaces, Limits, Listen, Ping, Policy, PortRange, Protocol, Service, ServiceName,
+        Timeouts, Unserved, Weight,
     },
 };
 
@@ -158,12 +158,14 @@ fn config(lab: &Lab, attach: Attach, policy: Policy) -> Config {
         affinity: None,
         sources: Vec::new(),
         scale: None,
+        limits: FlowLimits::default(),
     };
     Config {
         interfaces: Interfaces::Named(vec![UPLINK.to_owned()]),
         attach,
         host_clients: HostClients::Off,
         unserved: Unserved::Reset,
+        ping: Ping::Answer,
         services: vec![service],
         admin: Admin { socket: socket(), http: None },
         timeouts: Timeouts::default(),

@@ -8,7 +8,7 @@ use lb_userspace::{
     maps::memory::Fault,
     model::{Endpoint, Forward, Limits, Policy, Protocol, ServiceName},
     reconcile::{
-        BackendEntry, BuiltTable, Desired, DesiredBackend, DesiredService, Link, Plan,
+        BackendEntry, BuiltTable, Desired, DesiredBackend, DesiredService, Link, Plan, Rates,
         TableBackend, Waiting,
     },
 };
@@ -101,6 +101,7 @@ pub(crate) fn desired(event: &Event, generation: u32) -> Desired {
                     .collect(),
                 affinity_ticks: u32::from(*affinity) * 500,
                 sources: nets.map(|(_, net)| net.parse().unwrap()).collect(),
+                rates: Rates::default(),
             })
         })
         .collect();
@@ -142,7 +143,7 @@ fn expected(desired: &Desired) -> Meaning {
             let backends: Vec<Endpoint> =
                 ids.map(|id| service.backends[*id as usize].endpoint).collect();
             let mut flags = 0;
-            flags |= if service.policy == Policy::Adaptive { service_flag::TURNS } else { 0 };
+            flags |= if service.policy.counts_requests() { service_flag::TURNS } else { 0 };
             flags |= if service.sources.is_empty() { 0 } else { service_flag::SOURCES };
             flags |= if service.affinity_ticks == 0 { 0 } else { service_flag::AFFINITY };
             let usable = u16::try_from(list.len()).unwrap();

@@ -1,11 +1,12 @@
 //! The little language of the scenario files: one event a line.
 //!
 //! ```text
-//! service NAME listen=L,L policy=P backends=ADDRESS:PORT[*WEIGHT],... [affinity=TICKS] [sources=NET,...]
+//! service NAME listen=L,L policy=P backends=ADDRESS:PORT[*WEIGHT],... [affinity=TICKS] [sources=NET,...] [per-source=NS]
 //! remove NAME
 //! down ENDPOINT | up ENDPOINT           ENDPOINT without protocol: of all protocols
 //! link ENDPOINT IFINDEX
 //! flows ID COUNT
+//! pings on | off
 //! after SECONDS
 //! ```
 
@@ -14,7 +15,7 @@ use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 use lb_common::abi::backend::way;
 use lb_userspace::{
     model::{Endpoint, Forward, Listen, Policy, PortRange, Protocol, ServiceName},
-    reconcile::{DesiredBackend, DesiredService, Link},
+    reconcile::{DesiredBackend, DesiredService, Link, Rates},
 };
 
 use crate::world::World;
@@ -39,6 +40,7 @@ pub(crate) fn perform(world: &mut World, line: &str) {
         ["flows", id, count] => {
             world.flows.insert(id.parse().unwrap(), count.parse().unwrap());
         }
+        ["pings", answered] => world.desired.pings = *answered == "on",
         ["after", seconds] => world.advance(Duration::from_secs(seconds.parse().unwrap())),
         _ => panic!("no such event: {line}"),
     }
@@ -90,6 +92,10 @@ fn service(name: &str, words: &[&str]) -> DesiredService {
         backends: list("backends=").map(|text| backend(text, protocol)).collect(),
         affinity_ticks: value("affinity=").map_or(0, |ticks| ticks.parse().unwrap()),
         sources: list("sources=").map(|net| net.parse().unwrap()).collect(),
+        rates: Rates {
+            source_interval_ns: value("per-source=").map_or(0, |ns| ns.parse().unwrap()),
+            ..Rates::default()
+        },
     }
 }
 

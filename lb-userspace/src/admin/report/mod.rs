@@ -101,6 +101,9 @@ pub struct ServiceReport {
     pub backends: Vec<ShareReport>,
     /// Flows begun since the maps exist.
     pub flows_total: u64,
+    /// New flows that its limits refused.
+    #[serde(default)]
+    pub refused_total: u64,
     /// Packets from clients.
     pub packets_in: u64,
     /// Packets to clients.

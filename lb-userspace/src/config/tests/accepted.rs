@@ -7,8 +7,9 @@ use super::{
     EXAMPLE, mistakes, parse,
 };
 use crate::model::{
-    Algorithm, Attach, Config, Docker, Executor, Forecast, Hairpin, Interfaces, LabelRule, Limits,
-    Policy, Probe, ReportBy, Scale, SelfReport, ServiceName, Template, Timeouts, Unserved,
+    Algorithm, Attach, Config, Docker, Executor, FlowLimits, Forecast, Hairpin, Interfaces,
+    LabelRule, Limits, Ping, Policy, Probe, ReportBy, Scale, SelfReport, ServiceName, Template,
+    Timeouts, Unserved,
 };
 
 fn config(text: &str) -> Config {
@@ -21,6 +22,7 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(config.interfaces, Interfaces::Auto);
     assert_eq!(config.attach, Attach::Auto);
     assert_eq!(config.unserved, Unserved::Reset);
+    assert_eq!(config.ping, Ping::Answer);
     assert_eq!(config.admin.socket.to_str(), Some(ADMIN_SOCKET_DEFAULT));
     assert_eq!(config.admin.http, Some("127.0.0.1:9090".parse().unwrap()));
     assert_eq!(config.timeouts, Timeouts::default());
@@ -32,6 +34,24 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(service.listens[0].to_string(), "198.18.0.1:80/tcp");
     assert!(service.backends.is_empty() && service.sources.is_empty());
     assert!(service.health.is_none() && service.affinity.is_none());
+    assert_eq!(service.limits, FlowLimits::default());
+}
+
+#[test]
+fn limits_are_rates_and_a_time() {
+    let rows = [
+        ("{ new-flows: 10000/s }", (Some(10_000), None, Duration::from_secs(1))),
+        ("{ per-source: 1/s, burst: 30s }", (None, Some(1), Duration::from_secs(30))),
+        (
+            "{ new-flows: 100000000/s, per-source: 100/s, burst: 10ms }",
+            (Some(100_000_000), Some(100), Duration::from_millis(10)),
+        ),
+    ];
+    for (text, (new_flows, per_source, burst)) in rows {
+        let text = format!("services: [{{ name: w, listen: [198.18.0.1:80], limits: {text} }}]");
+        let limits = config(&text).services[0].limits;
+        assert_eq!(limits, FlowLimits { new_flows, per_source, burst }, "{text}");
+    }
 }
 
 #[test]
@@ -46,6 +66,7 @@ fn everything_can_be_said() {
 interfaces: [eth0, lan.7]
 attach: xdp-generic
 unserved: drop
+ping: pass
 admin: { socket: /tmp/w.sock, http: false }
 timeouts:
   tcp-new: 1s
@@ -62,6 +83,7 @@ drain: 1ms
     assert_eq!(config.interfaces, Interfaces::Named(vec!["eth0".into(), "lan.7".into()]));
     assert_eq!(config.attach, Attach::XdpGeneric);
     assert_eq!(config.unserved, Unserved::Drop);
+    assert_eq!(config.ping, Ping::Pass);
     assert_eq!(config.admin.http, None);
     let timeouts = Timeouts {
         tcp_new: Duration::from_secs(1),

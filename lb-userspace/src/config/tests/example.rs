@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::{super::ADMIN_HTTP_DEFAULT, EXAMPLE, parse};
 use crate::model::{
-    Admin, AllDown, Attach, BackendSpec, Config, Endpoint, Forward, Hairpin, HealthCheck,
-    HostClients, Interfaces, Limits, Listen, Policy, PortRange, Probe, Protocol, Service,
-    ServiceName, Timeouts, Unserved, Weight,
+    Admin, AllDown, Attach, BackendSpec, Config, Endpoint, FlowLimits, Forward, Hairpin,
+    HealthCheck, HostClients, Interfaces, Limits, Listen, Ping, Policy, PortRange, Probe, Protocol,
+    Service, ServiceName, Timeouts, Unserved, Weight,
 };
 
 fn listen(address: &str, first: u16, last: u16, protocol: Protocol) -> Listen {
@@ -46,6 +46,7 @@ fn web() -> Service {
         affinity: Some(Duration::from_hours(3)),
         sources: vec!["198.18.0.0/15".parse().unwrap(), "fd00::/8".parse().unwrap()],
         scale: None,
+        limits: FlowLimits::default(),
     }
 }
 
@@ -72,6 +73,7 @@ fn game() -> Service {
         affinity: None,
         sources: Vec::new(),
         scale: None,
+        limits: FlowLimits::default(),
     }
 }
 
@@ -82,6 +84,7 @@ fn the_example_is_what_it_says() {
         attach: Attach::Auto,
         host_clients: HostClients::Auto,
         unserved: Unserved::Reset,
+        ping: Ping::Answer,
         services: vec![web(), game()],
         admin: Admin { socket: "/run/weir/weir.sock".into(), http: Some(ADMIN_HTTP_DEFAULT) },
         timeouts: Timeouts::default(),

@@ -22,7 +22,7 @@ use super::{
     raw::RawConfig,
     scalar,
 };
-use crate::model::{Attach, Config, HostClients, Unserved};
+use crate::model::{Attach, Config, HostClients, Ping, Unserved};
 
 /// Validates all of it. The result counts only if nothing was reported.
 pub(super) fn validate(raw: &RawConfig, report: &mut Report) -> Loaded {
@@ -37,6 +37,7 @@ pub(super) fn validate(raw: &RawConfig, report: &mut Report) -> Loaded {
     let host_clients = host_clients.unwrap_or_default();
     let unserved = raw.unserved.parse_or(report, scalar::unserved, Unserved::Reset);
     let unserved = unserved.unwrap_or_default();
+    let ping = raw.ping.parse_or(report, scalar::ping, Ping::Answer).unwrap_or_default();
     let admin = host::admin(&raw.admin, report);
     let timeouts = host::timeouts(&raw.timeouts, report);
     let limits = host::limits(&raw.limits, report);
@@ -56,6 +57,7 @@ pub(super) fn validate(raw: &RawConfig, report: &mut Report) -> Loaded {
         attach,
         host_clients,
         unserved,
+        ping,
         services,
         admin,
         timeouts,

@@ -8,7 +8,7 @@ use super::{
     super::{
         error::{Mistake, Place, Report},
         field::{At, Field, List},
-        raw::{RawAffinity, RawService, RawSources},
+        raw::{RawAffinity, RawFlowLimits, RawService, RawSources},
         scalar,
     },
     backends::{self, Backends},
@@ -17,7 +17,7 @@ use super::{
     report, scale,
 };
 use crate::model::{
-    Forward, HealthCheck, Policy, Scale, Selector, SelfReport, Service, ServiceName,
+    FlowLimits, Forward, HealthCheck, Policy, Scale, Selector, SelfReport, Service, ServiceName,
 };
 
 /// A service whose own values were looked at, with their places.
@@ -32,6 +32,7 @@ pub(super) struct Checked {
     report: Option<SelfReport>,
     affinity: Option<Duration>,
     pub(super) sources: Vec<At<IpNet>>,
+    limits: FlowLimits,
     pub(super) selector: Option<At<Selector>>,
     pub(super) scale: Option<At<Scale>>,
 }
@@ -49,6 +50,7 @@ impl Checked {
             affinity: self.affinity,
             sources: self.sources.iter().map(|at| at.value).collect(),
             scale: self.scale.map(|at| Box::new(at.value)),
+            limits: self.limits,
         })
     }
 }
@@ -75,6 +77,7 @@ fn service(
     let self_report = asked.and_then(|at| report::self_report(at, &listens, &backends, report));
     let affinity = affinity(&raw.affinity, report);
     let sources = sources(&raw.sources, report);
+    let limits = limits(&raw.limits, report);
     let selector = docker::selector(&raw.docker, report);
     let scale = scale::scale(raw, policy, report);
     let policy = policy.unwrap_or(Policy::Adaptive);
@@ -90,6 +93,7 @@ fn service(
         report: self_report,
         affinity,
         sources,
+        limits,
         selector,
         scale,
     }
@@ -118,6 +122,21 @@ fn affinity(raw: &Field<RawAffinity>, report: &mut Report) -> Option<Duration> {
         Mistake::new("this affinity has no `client-ip`").hint("such as `{ client-ip: 3h }`")
     });
     Some(raw.client_ip.parse(report, scalar::duration)?.value)
+}
+
+fn limits(raw: &Field<RawFlowLimits>, report: &mut Report) -> FlowLimits {
+    let mut limits = FlowLimits::default();
+    let Some(At { value: raw, place }) = raw.given() else { return limits };
+    if raw.new_flows.is_absent() && raw.per_source.is_absent() {
+        let mistake = Mistake::new("these limits have neither `new-flows` nor `per-source`");
+        report.add(*place, mistake.hint("such as `{ per-source: 100/s }`"));
+    }
+    limits.new_flows = raw.new_flows.parse(report, scalar::rate).map(|at| at.value);
+    limits.per_source = raw.per_source.parse(report, scalar::rate).map(|at| at.value);
+    if let Some(burst) = raw.burst.parse(report, scalar::burst) {
+        limits.burst = burst.value;
+    }
+    limits
 }
 
 fn sources(raw: &Field<RawSources>, report: &mut Report) -> Vec<At<IpNet>> {

@@ -13,6 +13,15 @@ unserved: rst
         ],
     ),
     (
+        "a ping that is none",
+        "services: []
+ping: reply
+",
+        &[
+            "2:7 unknown way with pings `reply` | one of `answer`, `pass`",
+        ],
+    ),
+    (
         "an interface without brackets",
         "services: []
 interfaces: eth0

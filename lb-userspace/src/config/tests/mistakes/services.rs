@@ -48,6 +48,51 @@ pub(super) const ROWS: &[Row<'_>] = &[
         &["3:13 the name `web` is taken by the service in line 2"],
     ),
     (
+        "limits of nothing",
+        "services:
+  - name: web
+    listen: [198.18.0.1:80]
+    limits: { burst: 2s }
+",
+        &[
+            "4:13 these limits have neither `new-flows` nor `per-source` | such as `{ per-source: 100/s }`",
+        ],
+    ),
+    (
+        "limits that are no rates",
+        "services:
+  - name: web
+    listen: [198.18.0.1:80]
+    limits: { new-flows: 100, per-source: 0/s, burst: 2h }
+",
+        &[
+            "4:26 `100` is not a number of flows a second | a whole number from 1 to 100000000 and `/s`, such as `100/s`",
+            "4:43 `0/s` is not a number of flows a second | a whole number from 1 to 100000000 and `/s`, such as `100/s`",
+            "4:55 `2h` is more than 1 hour",
+        ],
+    ),
+    (
+        "limits of other units",
+        "services:
+  - name: web
+    listen: [198.18.0.1:80]
+    limits: { new-flows: 100/m, per-source: 100000001/s }
+",
+        &[
+            "4:26 `100/m` is not a number of flows a second | a whole number from 1 to 100000000 and `/s`, such as `100/s`",
+            "4:45 `100000001/s` is not a number of flows a second | a whole number from 1 to 100000000 and `/s`, such as `100/s`",
+        ],
+    ),
+    (
+        "an unknown limit",
+        "services:
+  - name: web
+    listen: [198.18.0.1:80]
+    limits: { new-flow: 100/s }
+",
+        &["4:15 unknown field `new-flow` in the limits of a service | did you mean `new-flows`?"],
+    ),
+    (
         "an unknown policy",
         "services:
   - name: web
