@@ -121,20 +121,33 @@ pub mod stage {
     pub const ICMP: u32 = 3;
     /// [`crate::pipeline::refuse`]
     pub const REFUSE: u32 = 4;
+    /// [`crate::pipeline::encap`]
+    pub const ENCAP: u32 = 5;
+    /// [`crate::pipeline::too_big`]
+    pub const TOO_BIG: u32 = 6;
     /// [`crate::pipeline::leave::leave_icmp`], at TC only.
-    pub const LEAVE_ICMP: u32 = 5;
+    pub const LEAVE_ICMP: u32 = 7;
     /// How many there are.
-    pub const COUNT: u32 = 6;
+    pub const COUNT: u32 = 8;
     /// The XDP programs, by place.
-    pub const XDP: [&str; 5] =
-        ["weir_xdp_track", "weir_xdp_open", "weir_xdp_unusual", "weir_xdp_icmp", "weir_xdp_refuse"];
+    pub const XDP: [&str; 7] = [
+        "weir_xdp_track",
+        "weir_xdp_open",
+        "weir_xdp_unusual",
+        "weir_xdp_icmp",
+        "weir_xdp_refuse",
+        "weir_xdp_encap",
+        "weir_xdp_too_big",
+    ];
     /// The TC programs, by place.
-    pub const TC: [&str; 6] = [
+    pub const TC: [&str; 8] = [
         "weir_tc_track",
         "weir_tc_open",
         "weir_tc_unusual",
         "weir_tc_icmp",
         "weir_tc_refuse",
+        "weir_tc_encap",
+        "weir_tc_too_big",
         "weir_tc_leave_icmp",
     ];
 }

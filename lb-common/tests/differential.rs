@@ -65,7 +65,13 @@ fn outcome(verdict: &Verdict, bytes: Vec<u8>) -> Outcome {
         Action::Transmit => Fate::Return,
         Action::Redirect => Fate::Link(verdict.ifindex),
         Action::RedirectPeer => Fate::Inside(verdict.ifindex),
-        Action::Track | Action::Open | Action::Unusual | Action::Icmp | Action::Refuse => {
+        Action::Track
+        | Action::Open
+        | Action::Unusual
+        | Action::Icmp
+        | Action::Refuse
+        | Action::Encap
+        | Action::TooBig => {
             panic!("not decided: {verdict:?}")
         }
     };

@@ -29,5 +29,6 @@ mod netns {
     mod sockets;
     mod starts;
     mod traffic;
+    mod tunnels;
     pub(crate) mod world;
 }

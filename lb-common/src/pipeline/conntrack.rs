@@ -221,11 +221,15 @@ pub fn fill_forward(
     conn.set_client(client);
     conn.flags = if conn.address == source { conn_flag::HAIRPIN } else { 0 };
     conn.created = flow.now;
-    if choice.forward() != forward::NAT {
-        // The packets stay as they are, and there is nothing to translate back.
-        (conn.address, conn.port) = (vip, asked);
-        conn.flags = conn_flag::DIRECT | conn_flag::SINGLE;
-    }
+    let unchanged = match choice.forward() {
+        forward::NAT => return,
+        forward::DSR => 0,
+        forward::IPIP => conn_flag::TUNNEL,
+        _ => conn_flag::TUNNEL | conn_flag::UDP,
+    };
+    // The packets stay as they are, and there is nothing to translate back.
+    (conn.address, conn.port) = (vip, asked);
+    conn.flags = conn_flag::DIRECT | conn_flag::SINGLE | unchanged;
 }
 
 /// Records a new flow whose forward entry is drafted.
@@ -297,6 +301,7 @@ pub fn promote<T: Tables>(
     entry: &SharedConn,
     draft: &mut Draft,
 ) -> Done {
+    const SHIFT: u32 = conn_flag::DIRECT.trailing_zeros() - conn_flag::SINGLE.trailing_zeros();
     // The backend may have ended its side before.
     let state = entry.state.max(conn_state::ESTABLISHED);
     let state = next_state(state, conn_kind::FORWARD, flow.tcp_flags);
@@ -304,7 +309,6 @@ pub fn promote<T: Tables>(
     let ends = is_open(entry.state, entry.flags) && !is_open(state, entry.flags);
     draft.conn = **entry;
     // Without a branch, which the verifier would follow both ways.
-    const SHIFT: u32 = conn_flag::DIRECT.trailing_zeros() - conn_flag::SINGLE.trailing_zeros();
     draft.conn.flags &= !conn_flag::SINGLE | (draft.conn.flags & conn_flag::DIRECT) >> SHIFT;
     draft.conn.state = state;
     requests::shaken(tables, flow.payload, &mut draft.conn);

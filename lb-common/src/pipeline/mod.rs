@@ -7,6 +7,8 @@
 //! * [`open`]: the first packet of a flow, for which a backend is chosen.
 //! * [`icmp`]: errors about packets of flows.
 //! * [`refuse`]: a reset for who is served by nobody.
+//! * [`encap`]: packets that travel to their backend in a packet of ours.
+//! * [`too_big`]: a word to who sends larger ones than fit.
 //!
 //! So the path that nearly all packets take stays small, and a stage can be replaced while packets
 //! flow. Beside the packet a stage hands over at most where the packet's headers lie.
@@ -17,6 +19,7 @@
 
 pub mod choose;
 pub mod conntrack;
+pub mod encap;
 pub mod enter;
 pub mod flow_key;
 pub mod forward;
@@ -33,6 +36,7 @@ pub mod rewrite;
 pub mod select;
 pub mod socket;
 pub mod states;
+pub mod too_big;
 pub mod track;
 pub mod unusual;
 pub mod verdict;
@@ -63,6 +67,8 @@ pub fn process<P: Packet, T: Tables>(packet: &mut P, tables: &T, now: u32) -> Ve
             Action::Unusual => unusual::unusual(packet, tables, now),
             Action::Icmp => icmp::icmp(packet, tables, now),
             Action::Refuse => refuse::refuse(packet, tables),
+            Action::Encap => encap::encap(packet, tables),
+            Action::TooBig => too_big::too_big(packet, tables),
             Action::Pass
             | Action::Drop
             | Action::Transmit

@@ -97,6 +97,8 @@ reasons! {
     IcmpError = 19 "icmp-error" Forward,
     /// The next hop to the backend is not known, and the stack cannot send such a packet on.
     NoWay = 20 "no-way" Drop,
+    /// Too large for the way to the backend once it is wrapped; its sender is told.
+    TooBig = 21 "too-big" Drop,
 }
 
 /// What the kernel is asked to do.
@@ -124,6 +126,10 @@ pub enum Action {
     Icmp,
     /// Decided, but for the answer: on to [`refuse`](super::refuse::refuse).
     Refuse,
+    /// Decided, but for the tunnel: on to [`encap`](super::encap::encap).
+    Encap,
+    /// Decided, but for the answer: on to [`too_big`](super::too_big::too_big).
+    TooBig,
 }
 
 impl Action {
@@ -141,6 +147,8 @@ const _: () = assert!(
         && Action::Unusual.stage() == stage::UNUSUAL
         && Action::Icmp.stage() == stage::ICMP
         && Action::Refuse.stage() == stage::REFUSE
+        && Action::Encap.stage() == stage::ENCAP
+        && Action::TooBig.stage() == stage::TOO_BIG
 );
 
 /// The outcome of the pipeline for one packet.
@@ -156,7 +164,8 @@ pub struct Verdict {
     pub action: Action,
     /// Always 0.
     pub zero: u16,
-    /// The way out with [`Action::Redirect`] and [`Action::RedirectPeer`].
+    /// The way out with [`Action::Redirect`] and [`Action::RedirectPeer`]; the flow's flags with
+    /// [`Action::Encap`], the largest packet with [`Action::TooBig`].
     pub ifindex: u32,
     /// Service id, 0 if none.
     pub service: u32,

@@ -26,6 +26,7 @@ pub mod direct;
 pub mod frame;
 pub mod pieces;
 pub mod rows;
+pub mod tunnels;
 pub mod turns;
 pub mod world;
 

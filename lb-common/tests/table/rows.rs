@@ -7,6 +7,7 @@ use super::{
     corners::corners,
     direct::direct,
     frame::{CLIENT_MAC, Frame, LOCAL_MAC, tcp, udp},
+    tunnels::tunnels,
     world::{BACKEND_MAC, BRIDGE_MAC, OTHER_LINK, UPLINK, VETH},
 };
 
@@ -53,6 +54,7 @@ pub fn rows() -> Vec<Row> {
         endings(),
         corners(),
         direct(),
+        tunnels(),
     ]
     .concat()
 }

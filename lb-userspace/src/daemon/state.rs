@@ -15,14 +15,17 @@ use lb_common::abi::{
     settings::{Settings, settings_flag},
 };
 
-use super::capacities::{Learned, Who};
+use super::{
+    capacities::{Learned, Who},
+    reach,
+};
 use crate::{
     admin::{names::BackendName, report::BackendState},
     dataplane::{Hook, links::Resolved},
     docker::{Held, Provided},
     health::HealthState,
     model::{AllDown, Config, Endpoint, HealthCheck, Service, ServiceName, Unserved},
-    reconcile::{BackendEntry, Desired, DesiredBackend, DesiredService, Link},
+    reconcile::{BackendEntry, Desired, DesiredBackend, DesiredService},
 };
 
 /// Everything that decides.
@@ -283,12 +286,6 @@ impl State {
         self.addresses().iter().any(|end| ways.get(end).is_none_or(|way| way.unresolved))
     }
 
-    fn link(&self, address: IpAddr) -> Link {
-        let Some(resolved) = self.ways.get(&address) else { return Link::default() };
-        let Resolved { way, ifindex, dst_mac, src_mac, .. } = *resolved;
-        if way == way::STACK { Link::default() } else { Link { way, ifindex, dst_mac, src_mac } }
-    }
-
     /// Whether nothing but a failed check speaks against a backend.
     fn only_fails(&self, endpoint: &Endpoint) -> bool {
         let held = self.provided.get(endpoint).and_then(|provided| provided.held);
@@ -369,7 +366,7 @@ impl State {
 
     fn settings(&self) -> Settings {
         let timeouts = &self.config.timeouts;
-        Settings {
+        let settings = Settings {
             abi_version: ABI_VERSION,
             flags: match self.config.unserved {
                 Unserved::Reset => settings_flag::RESETS,
@@ -385,7 +382,8 @@ impl State {
             hairpin_v6: Address::from_v6(self.config.hairpin.v6.octets()),
             ticks_per_second: self.ticks_per_second,
             ..Settings::default()
-        }
+        };
+        reach::with_tunnel(settings, &self.config.tunnel)
     }
 
     /// A duration in ticks, at least one; at most half of what 32 bits hold, so that an age can
@@ -433,6 +431,8 @@ mod tests {
             src_mac: [0; 6],
             veth: Some(7),
             on_link: true,
+            mtu: 1500,
+            source: None,
             of_host: false,
             unresolved,
             why: "veth7".to_owned(),

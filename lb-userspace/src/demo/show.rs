@@ -26,7 +26,7 @@ use crate::{
     model::{
         Admin, AllDown, Attach, BackendSpec, Config, Endpoint, Forward, Hairpin, HealthCheck,
         HostClients, Interfaces, Limits, Listen, Policy, PortRange, Probe, Protocol, Service,
-        ServiceName, Timeouts, Unserved, Weight,
+        ServiceName, Timeouts, Tunnel, Unserved, Weight,
     },
 };
 
@@ -207,6 +207,7 @@ fn config(
         timeouts: Timeouts::default(),
         limits: Limits::default(),
         hairpin: Hairpin::default(),
+        tunnel: Tunnel::default(),
         drain: Duration::from_secs(1),
     })
 }

@@ -7,6 +7,7 @@ mod endpoint;
 mod health;
 mod publish;
 mod service;
+mod tunnel;
 
 pub use config::{
     Admin, Attach, Config, Hairpin, HostClients, Interfaces, Limits, Timeouts, Unserved,
@@ -16,3 +17,4 @@ pub use endpoint::{Endpoint, Listen, PortRange, Protocol};
 pub use health::{AllDown, HealthCheck, Probe};
 pub use publish::{HostPorts, Publish};
 pub use service::{BackendSpec, Forward, Policy, Service, ServiceName, Weight};
+pub use tunnel::Tunnel;

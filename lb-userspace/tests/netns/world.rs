@@ -19,8 +19,8 @@ use lb_userspace::{
     lab::{Lab, LabPlan, Topology, UPLINK, vip_v4, vip_v6},
     model::{
         Admin, Attach, BackendSpec, Config, Endpoint, Forward, Hairpin, HostClients, Interfaces,
-        Limits, Listen, Policy, PortRange, Protocol, Service, ServiceName, Timeouts, Unserved,
-        Weight,
+        Limits, Listen, Policy, PortRange, Protocol, Service, ServiceName, Timeouts, Tunnel,
+        Unserved, Weight,
     },
 };
 
@@ -166,6 +166,7 @@ fn config(lab: &Lab, attach: Attach, policy: Policy) -> Config {
         timeouts: Timeouts::default(),
         limits: Limits { conns: 65_536, ..Limits::default() },
         hairpin: Hairpin { v4: "198.19.0.8".parse().unwrap(), v6: "fd00:19::8".parse().unwrap() },
+        tunnel: Tunnel::default(),
         drain: Duration::from_secs(2),
     }
 }

@@ -10,7 +10,7 @@ use super::{
         labels, publish,
         raw::{
             RawAdmin, RawAffinity, RawBackend, RawConfig, RawDocker, RawHairpin, RawHealth,
-            RawLimits, RawSelector, RawService, RawSources, RawTimeouts,
+            RawLimits, RawSelector, RawService, RawSources, RawTimeouts, RawTunnel,
         },
     },
     mistakes,
@@ -88,6 +88,7 @@ fn every_field_is_in_the_manual() {
         ("`timeouts`", fields::<RawTimeouts>()),
         ("`limits`", fields::<RawLimits>()),
         ("`hairpin`", fields::<RawHairpin>()),
+        ("`tunnel`", fields::<RawTunnel>()),
     ]);
     let mut found = manual();
     let elements = found.remove("`weir.publish`").unwrap();

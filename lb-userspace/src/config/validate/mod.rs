@@ -10,6 +10,7 @@ mod host;
 pub(super) mod listens;
 mod service;
 mod totals;
+mod tunnel;
 
 pub use docker::DOCKER_SOCKET_DEFAULT;
 pub use host::{ADMIN_HTTP_DEFAULT, ADMIN_SOCKET_DEFAULT, DRAIN_DEFAULT};
@@ -39,6 +40,7 @@ pub(super) fn validate(raw: &RawConfig, report: &mut Report) -> Loaded {
     let timeouts = host::timeouts(&raw.timeouts, report);
     let limits = host::limits(&raw.limits, report);
     let hairpin = host::hairpin(&raw.hairpin, report);
+    let tunnel = tunnel::tunnel(&raw.tunnel, report);
     let drain = raw.drain.parse_or(report, scalar::duration, DRAIN_DEFAULT);
 
     let services = service::services(&raw.services, report);
@@ -58,6 +60,7 @@ pub(super) fn validate(raw: &RawConfig, report: &mut Report) -> Loaded {
         timeouts,
         limits,
         hairpin,
+        tunnel,
         drain,
     };
     Loaded { config, docker }
