@@ -117,7 +117,7 @@ impl Weir {
             affinity_ticks: 0,
             hash_seed: 1,
             generation: 1,
-            zero: 0,
+            ..Service::default()
         };
         let key = ListenKey {
             address: listen.ip().into(),
@@ -226,6 +226,7 @@ fn backend(server: &Server, protocol: u8) -> Backend {
         dst_mac: server.dst_mac,
         src_mac: server.src_mac,
         protocol: u32::from(protocol),
+        ..Backend::default()
     }
 }
 
