@@ -1,4 +1,5 @@
-//! Copies the kernel side's object to where the crate embeds it.
+//! Copies the kernel side's objects to where the crate embeds them: the balancer's, and that of
+//! `weir decap`, which lies beside it.
 //!
 //! Without an object the crate builds all the same, around an empty one: most of what `weir` does
 //! needs none, and the loader says what is missing.
@@ -11,17 +12,24 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 const VARIABLE: &str = "WEIR_BPF_OBJECT";
+/// The object of `weir decap`.
+const DECAP: &str = "weir-decap";
 
 fn main() -> Result<(), Box<dyn Error>> {
     tell("rerun-if-changed=build.rs");
     tell(&format!("rerun-if-env-changed={VARIABLE}"));
     let root = env::current_dir()?.join("..").canonicalize()?;
-    let embedded = PathBuf::from(env::var_os("OUT_DIR").ok_or("no OUT_DIR")?).join("lb-ebpf.o");
-    let bytes = match env::var_os(VARIABLE) {
-        Some(named) => named_object(&root.join(named))?,
-        None => built_object(&root)?,
+    let embedded = PathBuf::from(env::var_os("OUT_DIR").ok_or("no OUT_DIR")?);
+    let (bytes, beside) = match env::var_os(VARIABLE) {
+        Some(named) => (named_object(&root.join(&named))?, root.join(named).with_file_name(DECAP)),
+        None => (built_object(&root)?, root.join("target/bpf").join(DECAP)),
     };
-    fs::write(embedded, bytes)?;
+    fs::write(embedded.join("lb-ebpf.o"), bytes)?;
+    // Without it everything else works, and the command says what is missing.
+    if beside.exists() {
+        tell(&format!("rerun-if-changed={}", beside.display()));
+    }
+    fs::write(embedded.join("weir-decap.o"), fs::read(beside).unwrap_or_default())?;
     Ok(())
 }
 

@@ -293,6 +293,7 @@ fn backend(server: &Server, protocol: u8) -> Backend {
         dst_mac: server.dst_mac,
         src_mac: server.src_mac,
         protocol: u32::from(protocol),
+        ..Backend::default()
     }
 }
 

@@ -12,6 +12,7 @@
 )]
 
 pub mod abi;
+pub mod decap;
 pub mod maps;
 pub mod packet;
 pub mod pipeline;

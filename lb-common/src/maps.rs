@@ -134,12 +134,16 @@ pub mod stage {
     pub const PING: u32 = 6;
     /// [`crate::pipeline::settle`]
     pub const SETTLE: u32 = 7;
+    /// [`crate::pipeline::encap`]
+    pub const ENCAP: u32 = 8;
+    /// [`crate::pipeline::too_big`]
+    pub const TOO_BIG: u32 = 9;
     /// [`crate::pipeline::leave::leave_icmp`], at TC only.
-    pub const LEAVE_ICMP: u32 = 8;
+    pub const LEAVE_ICMP: u32 = 10;
     /// How many there are.
-    pub const COUNT: u32 = 9;
+    pub const COUNT: u32 = 11;
     /// The XDP programs, by place.
-    pub const XDP: [&str; 8] = [
+    pub const XDP: [&str; 10] = [
         "weir_xdp_track",
         "weir_xdp_open",
         "weir_xdp_unusual",
@@ -148,9 +152,11 @@ pub mod stage {
         "weir_xdp_limit",
         "weir_xdp_ping",
         "weir_xdp_settle",
+        "weir_xdp_encap",
+        "weir_xdp_too_big",
     ];
     /// The TC programs, by place.
-    pub const TC: [&str; 9] = [
+    pub const TC: [&str; 11] = [
         "weir_tc_track",
         "weir_tc_open",
         "weir_tc_unusual",
@@ -159,6 +165,8 @@ pub mod stage {
         "weir_tc_limit",
         "weir_tc_ping",
         "weir_tc_settle",
+        "weir_tc_encap",
+        "weir_tc_too_big",
         "weir_tc_leave_icmp",
     ];
 }

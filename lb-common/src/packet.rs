@@ -90,7 +90,33 @@ pub struct Delta {
     pub ports: u64,
 }
 
-/// A frame, in the kernel or in a byte slice.
+/// Room for a header in front of the network header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Where the network header lies.
+    pub l3: usize,
+    /// How much room.
+    pub bytes: usize,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// The packet is one of IPv6.
+    pub v6: bool,
+    /// The packet is one of TCP.
+    pub tcp: bool,
+}
+
+/// What room in front of a packet is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Headers in the place of the packet's own.
+    Answer,
+    /// A packet around the packet.
+    Tunnel,
+    /// The same, with a UDP header.
+    UdpTunnel,
+}
+
+/// A frame, in the kernel or in memory.
 pub trait Packet {
     /// The header of type `T` at `offset`, if the frame reaches that far.
     fn header<T: Wire>(&self, offset: usize) -> Option<&T>;
@@ -104,6 +130,12 @@ pub trait Packet {
     fn tagged_outside(&self) -> bool;
     /// Makes the first `length` bytes readable, where they are not.
     fn reach(&mut self, length: usize);
+    /// Makes room in front of the network header. The link header moves there, and the rest stays.
+    fn grow(&mut self, room: &Room) -> Option<()>;
+    /// Bytes of data in each of the packets that the kernel will make of this one; 0: it is one.
+    fn piece(&self) -> u32;
+    /// Cuts the frame off after `length` bytes.
+    fn cut(&mut self, length: usize) -> Option<()>;
     /// Brings the transport checksum up to date; `None` if that fails. No header is looked at
     /// after that: the kernel may move the frame.
     fn update_checksum(&mut self, headers: &Headers, delta: Delta) -> Option<()>;
@@ -208,15 +240,17 @@ pub fn write_checksum<P: Packet>(packet: &mut P, headers: &Headers, delta: Delta
     Some(())
 }
 
-/// A frame in a byte slice: tests, fuzzing and `weir explain`.
+/// A frame in memory: tests and fuzzing.
+#[cfg(any(test, feature = "memory"))]
 #[derive(Debug)]
 pub struct SlicePacket<'a> {
     /// The frame.
-    pub bytes: &'a mut [u8],
+    pub bytes: &'a mut Vec<u8>,
     /// The interface it pretends to come from.
     pub ingress: u32,
 }
 
+#[cfg(any(test, feature = "memory"))]
 impl Packet for SlicePacket<'_> {
     fn header<T: Wire>(&self, offset: usize) -> Option<&T> {
         let bytes = self.bytes.get(offset..offset.checked_add(size_of::<T>())?)?;
@@ -244,7 +278,33 @@ impl Packet for SlicePacket<'_> {
 
     fn reach(&mut self, _length: usize) {}
 
+    fn grow(&mut self, room: &Room) -> Option<()> {
+        let Room { l3, bytes, .. } = *room;
+        let link = self.bytes.get(..l3)?.to_vec();
+        self.bytes.splice(..l3, link.into_iter().chain(core::iter::repeat_n(0, bytes)));
+        Some(())
+    }
+
+    fn piece(&self) -> u32 {
+        0
+    }
+
+    fn cut(&mut self, length: usize) -> Option<()> {
+        self.bytes.get(..length)?;
+        self.bytes.truncate(length);
+        Some(())
+    }
+
     fn update_checksum(&mut self, headers: &Headers, delta: Delta) -> Option<()> {
         write_checksum(self, headers, delta)
+    }
+}
+
+#[cfg(any(test, feature = "memory"))]
+impl crate::decap::Tunnel for SlicePacket<'_> {
+    fn shrink(&mut self, bytes: usize) -> Option<()> {
+        self.bytes.get(..Ethernet::LEN + bytes)?;
+        self.bytes.drain(Ethernet::LEN..Ethernet::LEN + bytes);
+        Some(())
     }
 }

@@ -72,7 +72,9 @@ fn outcome(verdict: &Verdict, bytes: Vec<u8>) -> Outcome {
         | Action::Refuse
         | Action::Limit
         | Action::Ping
-        | Action::Settle => {
+        | Action::Settle
+        | Action::Encap
+        | Action::TooBig => {
             panic!("not decided: {verdict:?}")
         }
     };

@@ -49,7 +49,7 @@ fn tables(world: World) -> MemoryTables {
     }
 }
 
-fn run(tables: &MemoryTables, bytes: &mut [u8]) -> Verdict {
+fn run(tables: &MemoryTables, bytes: &mut Vec<u8>) -> Verdict {
     process(&mut SlicePacket { bytes, ingress: UPLINK }, tables, 1000)
 }
 
@@ -452,7 +452,7 @@ fn fragments_of_a_packet_are_remembered_for_thirty_seconds() {
     let frame = udp("198.18.0.2:40300", "198.18.1.1:53").payload(b"longer than the first fragment");
     let [mut first, later] = fragments(&frame, 5);
     let tables = tables_once();
-    let at = |bytes: &mut [u8], now| {
+    let at = |bytes: &mut Vec<u8>, now| {
         process(&mut SlicePacket { bytes, ingress: UPLINK }, &tables, now).reason
     };
     let hertz = tables.settings.ticks_per_second;

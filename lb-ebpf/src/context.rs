@@ -26,11 +26,3 @@ pub fn opaque(mut address: usize) -> usize {
     };
     address
 }
-
-/// The same, for an address whose memory may have changed meanwhile, for all the compiler knows.
-#[inline]
-pub fn opaque_memory(mut address: usize) -> usize {
-    // SAFETY: as above.
-    unsafe { core::arch::asm!("{0} = {0}", inout(reg) address, options(nostack, preserves_flags)) };
-    address
-}

@@ -9,6 +9,7 @@ mod flows;
 mod maps;
 mod rates;
 mod signals;
+mod skb;
 mod socket;
 mod socket_tables;
 mod tables;
@@ -75,6 +76,18 @@ pub fn weir_xdp_settle(context: XdpContext) -> u32 {
     xdp::settle(&context)
 }
 
+/// Packets that travel in a packet of ours.
+#[xdp]
+pub fn weir_xdp_encap(context: XdpContext) -> u32 {
+    xdp::encap(&context)
+}
+
+/// A word to who sends packets that are too large for that.
+#[xdp]
+pub fn weir_xdp_too_big(context: XdpContext) -> u32 {
+    xdp::too_big(&context)
+}
+
 /// The balancer on a TC hook: the path of every packet.
 #[classifier]
 pub fn weir_tc(context: TcContext) -> i32 {
@@ -127,6 +140,18 @@ pub fn weir_tc_ping(context: TcContext) -> i32 {
 #[classifier]
 pub fn weir_tc_settle(context: TcContext) -> i32 {
     tc::settle(&context)
+}
+
+/// Packets that travel in a packet of ours.
+#[classifier]
+pub fn weir_tc_encap(context: TcContext) -> i32 {
+    tc::encap(&context)
+}
+
+/// A word to who sends packets that are too large for that.
+#[classifier]
+pub fn weir_tc_too_big(context: TcContext) -> i32 {
+    tc::too_big(&context)
 }
 
 /// What leaves by an interface on which clients are: replies of this host's own processes.

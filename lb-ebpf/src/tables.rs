@@ -35,7 +35,7 @@ use lb_common::{
 };
 
 use crate::{
-    context::{opaque, opaque_memory},
+    context::opaque,
     flows::{find, insert, remove, shared},
     maps::{
         AFFINITY, BACKEND_STATS, BACKENDS, CONNS4, CONNS6, CURSORS, FRAGMENTS, GATES, HEARTBEAT,
@@ -50,6 +50,14 @@ const EEXIST: i32 = -17;
 
 /// The maps of this object.
 pub struct KernelTables;
+
+/// The same address, whose memory may have changed meanwhile, for all the compiler knows.
+#[inline]
+fn opaque_memory(mut address: usize) -> usize {
+    // SAFETY: moves a register to itself, as `opaque` does.
+    unsafe { core::arch::asm!("{0} = {0}", inout(reg) address, options(nostack, preserves_flags)) };
+    address
+}
 
 /// Adds to a counter that others change too.
 #[inline]

@@ -1,29 +1,25 @@
 //! TC: socket buffers, whose transport checksum may be left to the hardware.
 
-use core::{mem::offset_of, ptr::NonNull};
-
 use aya_ebpf::{
-    bindings::{__sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, TC_ACT_SHOT},
-    helpers::{
-        bpf_l4_csum_replace, bpf_redirect, bpf_redirect_peer, bpf_skb_change_type,
-        bpf_skb_pull_data,
-    },
+    bindings::{__sk_buff, TC_ACT_SHOT},
+    helpers::{bpf_redirect, bpf_redirect_peer, bpf_skb_change_type},
     programs::TcContext,
 };
 use lb_common::{
     maps::stage,
-    packet::{Delta, Headers, Packet},
+    packet::Packet as _,
     pipeline::{
-        enter, icmp, leave, limit, lost, open, ping, refuse, settle, track, unusual,
+        encap, enter, icmp, leave, limit, lost, open, ping, refuse, settle, too_big, track,
+        unusual,
         verdict::{Action, Verdict},
     },
-    wire::{Tcp, UdpHdr, Wire, protocol},
 };
 
 use crate::{
     context::{context_field, opaque},
     jiffies,
     maps::TC_STAGES,
+    skb::TcPacket,
     tables::KernelTables,
 };
 
@@ -31,8 +27,6 @@ use crate::{
 const NEXT: i32 = -1;
 /// `PACKET_HOST` of `linux/if_packet.h`: for this host.
 const PACKET_HOST: u32 = 0;
-/// Ethernet, two tags, IPv6 and TCP without options: what most packets need to be read.
-const USUAL_HEADERS: u32 = 14 + 40 + 20;
 
 /// What every packet meets.
 #[inline]
@@ -106,6 +100,22 @@ pub fn settle(context: &TcContext) -> i32 {
     act(context, &packet, &verdict)
 }
 
+/// The stage of tunnels.
+#[inline]
+pub fn encap(context: &TcContext) -> i32 {
+    let mut packet = TcPacket::new(context);
+    let verdict = encap::encap(&mut packet, &KernelTables);
+    act(context, &packet, &verdict)
+}
+
+/// The stage of packets that are too large.
+#[inline]
+pub fn too_big(context: &TcContext) -> i32 {
+    let mut packet = TcPacket::new(context);
+    let verdict = too_big::too_big(&mut packet, &KernelTables);
+    act(context, &packet, &verdict)
+}
+
 /// What leaves.
 #[inline]
 pub fn leave(context: &TcContext) -> i32 {
@@ -140,7 +150,7 @@ fn act(context: &TcContext, packet: &TcPacket, verdict: &Verdict) -> i32 {
         Action::Drop => TC_ACT_SHOT,
         Action::Transmit => redirect(packet.ingress()),
         Action::Redirect => redirect(verdict.ifindex),
-        Action::RedirectPeer => packet.redirect_peer(verdict.ifindex),
+        Action::RedirectPeer => redirect_peer(packet, verdict.ifindex),
         Action::Track => go_on(context, packet, stage::TRACK),
         Action::Open => go_on(context, packet, stage::OPEN),
         // One call for all that is rare: a place that is not constant takes longer, and less code.
@@ -163,120 +173,16 @@ fn redirect(ifindex: u32) -> i32 {
     unsafe { bpf_redirect(ifindex, 0) as i32 }
 }
 
-struct TcPacket {
-    skb: *mut __sk_buff,
-}
-
-impl TcPacket {
-    /// The packet at hand, with the headers that most packets have where they can be read.
-    #[inline]
-    fn new(context: &TcContext) -> Self {
-        let mut packet = Self { skb: context.skb.skb };
-        packet.pull(USUAL_HEADERS);
-        packet
-    }
-
-    #[inline]
-    fn data(&self) -> usize {
-        context_field!(__sk_buff, self.skb, data)
-    }
-
-    #[inline]
-    fn data_end(&self) -> usize {
-        context_field!(__sk_buff, self.skb, data_end)
-    }
-
-    /// Brings the headers into the linear part if they are not there.
-    #[inline]
-    fn pull(&mut self, length: u32) {
-        if self.data() + length as usize <= self.data_end() {
-            return;
-        }
-        // SAFETY: the context is the kernel's. A packet shorter than that fails its own checks.
-        let _ = unsafe { bpf_skb_pull_data(self.skb, length.min(self.length())) };
-    }
-
-    #[inline]
-    fn at<T>(&self, offset: usize) -> Option<NonNull<T>> {
-        let start = opaque(self.data() + offset);
-        if start + size_of::<T>() > self.data_end() {
-            return None;
-        }
-        // SAFETY: no packet lies at the end of the address space, so this is not 0.
-        Some(unsafe { NonNull::new_unchecked(start as *mut T) })
-    }
-
-    /// A container's frame to its gateway is marked as somebody else's when it reaches the
-    /// host-side veth; the other container's stack would drop it.
-    #[inline]
-    fn redirect_peer(&self, ifindex: u32) -> i32 {
-        let kind = context_field!(__sk_buff, self.skb, pkt_type) as u32;
-        // SAFETY: the context is the kernel's; the helpers take no other pointers.
-        unsafe {
-            if kind != PACKET_HOST {
-                bpf_skb_change_type(self.skb, PACKET_HOST);
-            }
-            bpf_redirect_peer(ifindex, 0) as i32
-        }
-    }
-}
-
-/// A sum in 32 bits, as the checksum helpers take it.
+/// A container's frame to its gateway is marked as somebody else's when it reaches the host-side
+/// veth; the other container's stack would drop it.
 #[inline]
-const fn short(sum: u64) -> u64 {
-    let sum = (sum & 0xffff_ffff) + (sum >> 32);
-    (sum & 0xffff_ffff) + (sum >> 32)
-}
-
-impl Packet for TcPacket {
-    #[inline]
-    fn header<T: Wire>(&self, offset: usize) -> Option<&T> {
-        // SAFETY: inside the linear part; `Wire` types accept any bytes at any alignment.
-        self.at::<T>(offset).map(|header| unsafe { header.as_ref() })
-    }
-
-    #[inline]
-    fn header_mut<T: Wire>(&mut self, offset: usize) -> Option<&mut T> {
-        // SAFETY: as above; `&mut self` keeps other references away.
-        self.at::<T>(offset).map(|mut header| unsafe { header.as_mut() })
-    }
-
-    #[inline]
-    fn length(&self) -> u32 {
-        context_field!(__sk_buff, self.skb, len) as u32
-    }
-
-    #[inline]
-    fn ingress(&self) -> u32 {
-        // At ingress this is the device the program is attached to.
-        context_field!(__sk_buff, self.skb, ifindex) as u32
-    }
-
-    #[inline]
-    fn tagged_outside(&self) -> bool {
-        context_field!(__sk_buff, self.skb, vlan_present) != 0
-    }
-
-    #[inline]
-    fn reach(&mut self, length: usize) {
-        self.pull(length as u32);
-    }
-
-    /// The kernel updates it: it knows whether it is complete.
-    #[inline(always)]
-    fn update_checksum(&mut self, headers: &Headers, delta: Delta) -> Option<()> {
-        let (field, flags) = if headers.protocol == protocol::TCP {
-            (offset_of!(Tcp, checksum), 0)
-        } else {
-            (offset_of!(UdpHdr, check), u64::from(BPF_F_MARK_MANGLED_0))
-        };
-        let offset = (headers.transport() + field) as u32;
-        let of_addresses = flags | u64::from(BPF_F_PSEUDO_HDR);
-        // SAFETY: the context is the kernel's; no reference into the packet is alive.
-        let result = unsafe {
-            bpf_l4_csum_replace(self.skb, offset, 0, short(delta.ports), flags)
-                | bpf_l4_csum_replace(self.skb, offset, 0, short(delta.addresses), of_addresses)
-        };
-        (result == 0).then_some(())
+fn redirect_peer(packet: &TcPacket, ifindex: u32) -> i32 {
+    let kind = context_field!(__sk_buff, packet.skb, pkt_type) as u32;
+    // SAFETY: the context is the kernel's; the helpers take no other pointers.
+    unsafe {
+        if kind != PACKET_HOST {
+            bpf_skb_change_type(packet.skb, PACKET_HOST);
+        }
+        bpf_redirect_peer(ifindex, 0) as i32
     }
 }

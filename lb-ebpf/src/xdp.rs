@@ -7,17 +7,17 @@ use aya_ebpf::{
         xdp_action::{XDP_DROP, XDP_PASS, XDP_TX},
         xdp_md,
     },
-    helpers::bpf_redirect,
+    helpers::{bpf_redirect, bpf_xdp_adjust_head, bpf_xdp_adjust_tail},
     programs::XdpContext,
 };
 use lb_common::{
     maps::stage,
-    packet::{Delta, Headers, Packet, write_checksum},
+    packet::{Delta, Headers, Packet, Room, write_checksum},
     pipeline::{
-        enter, icmp, limit, lost, open, ping, refuse, settle, track, unusual,
+        encap, enter, icmp, limit, lost, open, ping, refuse, settle, too_big, track, unusual,
         verdict::{Action, Verdict},
     },
-    wire::Wire,
+    wire::{Ethernet, VlanTag, Wire},
 };
 
 use crate::{
@@ -99,6 +99,22 @@ pub fn settle(context: &XdpContext) -> u32 {
     act(context, &packet, &verdict)
 }
 
+/// The stage of tunnels.
+#[inline]
+pub fn encap(context: &XdpContext) -> u32 {
+    let mut packet = XdpPacket { context: context.ctx };
+    let verdict = encap::encap(&mut packet, &KernelTables);
+    act(context, &packet, &verdict)
+}
+
+/// The stage of packets that are too large.
+#[inline]
+pub fn too_big(context: &XdpContext) -> u32 {
+    let mut packet = XdpPacket { context: context.ctx };
+    let verdict = too_big::too_big(&mut packet, &KernelTables);
+    act(context, &packet, &verdict)
+}
+
 /// A verdict as an XDP action.
 #[inline(always)]
 fn act(context: &XdpContext, packet: &XdpPacket, verdict: &Verdict) -> u32 {
@@ -141,7 +157,20 @@ impl XdpPacket {
         // SAFETY: no packet lies at the end of the address space, so this is not 0.
         Some(unsafe { NonNull::new_unchecked(start as *mut T) })
     }
+
+    /// Moves the first `N` bytes of what was the frame to the start of the room before it.
+    #[inline]
+    fn slide<const N: usize>(&mut self, room: usize) -> Option<()> {
+        let from = self.at::<[u8; N]>(room & ROOM_MASK)?;
+        let to = self.at::<[u8; N]>(0)?;
+        // SAFETY: both lie inside the frame; the bytes go by a copy, so that they may overlap.
+        unsafe { to.write(from.read()) };
+        Some(())
+    }
 }
+
+/// More than any header of ours: the verifier wants a bound.
+const ROOM_MASK: usize = 0x7f;
 
 impl Packet for XdpPacket {
     #[inline]
@@ -174,6 +203,34 @@ impl Packet for XdpPacket {
 
     #[inline]
     fn reach(&mut self, _length: usize) {}
+
+    #[inline]
+    fn grow(&mut self, room: &Room) -> Option<()> {
+        const ONE_TAG: usize = Ethernet::LEN + VlanTag::LEN;
+        const TWO_TAGS: usize = ONE_TAG + VlanTag::LEN;
+        // SAFETY: the context is the kernel's; no reference into the frame is alive.
+        if unsafe { bpf_xdp_adjust_head(self.context, -(room.bytes as i32)) } != 0 {
+            return None;
+        }
+        match room.l3 {
+            Ethernet::LEN => self.slide::<{ Ethernet::LEN }>(room.bytes),
+            ONE_TAG => self.slide::<ONE_TAG>(room.bytes),
+            TWO_TAGS => self.slide::<TWO_TAGS>(room.bytes),
+            _ => None,
+        }
+    }
+
+    #[inline]
+    fn piece(&self) -> u32 {
+        0
+    }
+
+    #[inline]
+    fn cut(&mut self, length: usize) -> Option<()> {
+        let by = (length as i32).wrapping_sub(self.length() as i32);
+        // SAFETY: as above. The kernel refuses what is no cut.
+        (by <= 0 && unsafe { bpf_xdp_adjust_tail(self.context, by) } == 0).then_some(())
+    }
 
     #[inline(always)]
     fn update_checksum(&mut self, headers: &Headers, delta: Delta) -> Option<()> {

@@ -78,6 +78,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Simulate(args) => commands::simulate::run(&args, out)?,
         Command::Forecast(args) => commands::forecast::run(&args, out)?,
         Command::Place(args) => return commands::place::run(&args, out),
+        Command::Decap(args) => commands::decap::run(&args, out)?,
         Command::Detach(args) => commands::detach::run(&args, out)?,
         Command::Completions { shell } => commands::completions::run(shell, out)?,
     }

@@ -91,11 +91,15 @@ fn a_nudge_turns_the_stack_into_a_way_of_its_own() {
             src_mac,
             veth: (way == way::PEER).then_some(ifindex),
             on_link: true,
+            mtu: 1500,
+            source: None,
             of_host: false,
             unresolved: false,
             why: why.to_owned(),
         };
         for address in &addresses {
+            let gateway = if address.is_ipv4() { "198.18.10.1" } else { "fd00:18:10::1" };
+            let wanted = Resolved { source: Some(gateway.parse().unwrap()), ..wanted.clone() };
             assert_eq!(after[address], wanted, "{topology:?} {address}");
         }
     }

@@ -37,5 +37,6 @@ mod netns {
     mod sockets;
     mod starts;
     mod traffic;
+    mod tunnels;
     pub(crate) mod world;
 }

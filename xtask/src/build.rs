@@ -26,7 +26,7 @@ pub(crate) fn run() -> Result<()> {
 pub(crate) fn kernel_side() -> Result<()> {
     match setup::run()? {
         KernelSide::Object => Ok(()),
-        KernelSide::Tools(tools) => object(&tools, "lb-ebpf", "lb-ebpf"),
+        KernelSide::Tools(tools) => object(&tools, "lb-ebpf", &["lb-ebpf", "weir-decap"]),
     }
 }
 
@@ -34,19 +34,22 @@ pub(crate) fn kernel_side() -> Result<()> {
 pub(crate) fn floors() -> Result<()> {
     match setup::run()? {
         KernelSide::Object => bail!("the bench builds its floors: unset WEIR_BPF_OBJECT"),
-        KernelSide::Tools(tools) => object(&tools, "bench/floors", "weir-floors"),
+        KernelSide::Tools(tools) => object(&tools, "bench/floors", &["weir-floors"]),
     }
 }
 
-/// Builds a package for the kernel and puts its object where the others look for it.
-fn object(tools: &Tools, package: &str, name: &str) -> Result<()> {
-    say(format!("build: {name} for the kernel"));
+/// Builds a package for the kernel and puts its objects where the others look for them.
+fn object(tools: &Tools, package: &str, names: &[&str]) -> Result<()> {
+    say(format!("build: {} for the kernel", names.join(", ")));
     let root = workspace::root();
     let target = root.join("target/bpf");
     shell::run(&mut object_command(tools, &root.join(package), &target))?;
-    let built = target.join(TARGET).join("release").join(name);
-    setup::check_object(&built)?;
-    copy_if_changed(&built, &target.join(name))
+    for name in names {
+        let built = target.join(TARGET).join("release").join(name);
+        setup::check_object(&built)?;
+        copy_if_changed(&built, &target.join(name))?;
+    }
+    Ok(())
 }
 
 fn object_command(tools: &Tools, source: &Path, target: &Path) -> Command {

@@ -30,7 +30,7 @@ pub mod way {
 
 abi! {
     /// A server behind one or more services. Index of the array: the backend id, from 1.
-    pub struct Backend: 48 {
+    pub struct Backend: 68 {
         /// Where it listens.
         pub address: Address,
         /// Port, network byte order.
@@ -51,6 +51,10 @@ abi! {
         pub src_mac: [u8; 6],
         /// IP protocol number it serves; with address and port its identity.
         pub protocol: u32,
+        /// This host's address towards the backend.
+        pub source: Address,
+        /// Largest packet that the way out takes, in bytes.
+        pub mtu: u32,
     }
 }
 

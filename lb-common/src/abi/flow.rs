@@ -75,6 +75,10 @@ pub mod conn_flag {
     pub const WAITING: u16 = 8;
     /// The backend answers its client by itself: no reply comes by here, and none has an entry.
     pub const DIRECT: u16 = 16;
+    /// Packets are wrapped in packets to the backend.
+    pub const TUNNEL: u16 = 32;
+    /// There is a UDP header between the two IP headers (GUE).
+    pub const UDP: u16 = 64;
 }
 
 abi! {

@@ -8,6 +8,7 @@
 
 pub mod address;
 pub mod backend;
+pub mod decap;
 pub mod flow;
 pub mod fragment;
 pub mod gate;

@@ -50,6 +50,10 @@ pub mod forward {
     pub const NAT: u8 = 0;
     /// As they are, to the backend's MAC address; it answers clients by itself (direct server return).
     pub const DSR: u8 = 1;
+    /// Inside another IP packet to the backend, which unwraps it and answers clients by itself.
+    pub const IPIP: u8 = 2;
+    /// The same with a UDP header between the two.
+    pub const GUE: u8 = 3;
 }
 
 abi! {

@@ -12,7 +12,7 @@ pub mod settings_flag {
 
 abi! {
     /// What the pipeline needs to know beside its tables. Durations are jiffies.
-    pub struct Settings: 76 {
+    pub struct Settings: 120 {
         /// [`super::ABI_VERSION`] of the writer.
         pub abi_version: u32,
         /// Bits of [`settings_flag`].
@@ -40,5 +40,17 @@ abi! {
         /// First packets a second that stay unanswered, above which backends are chosen by a hash;
         /// 0: never.
         pub pressure: u32,
+        /// Source of tunnels over IPv4; unspecified: [`Backend::source`](super::backend::Backend::source).
+        pub tunnel_v4: Address,
+        /// The same over IPv6.
+        pub tunnel_v6: Address,
+        /// Bits of the last word of `tunnel_v4` that say which flow it is, as on the wire.
+        pub tunnel_v4_mask: u32,
+        /// The same of `tunnel_v6`.
+        pub tunnel_v6_mask: u32,
+        /// Destination port of tunnels with a UDP header, network byte order.
+        pub gue_port: u16,
+        /// Always 0.
+        pub zero: u16,
     }
 }

@@ -221,11 +221,15 @@ pub fn fill_forward(
     conn.set_client(client);
     conn.flags = if conn.address == source { conn_flag::HAIRPIN } else { 0 };
     conn.created = flow.now;
-    if choice.forward() != forward::NAT {
-        // The packets stay as they are, and there is nothing to translate back.
-        (conn.address, conn.port) = (vip, asked);
-        conn.flags = conn_flag::DIRECT | conn_flag::SINGLE;
-    }
+    let unchanged = match choice.forward() {
+        forward::NAT => return,
+        forward::DSR => 0,
+        forward::IPIP => conn_flag::TUNNEL,
+        _ => conn_flag::TUNNEL | conn_flag::UDP,
+    };
+    // The packets stay as they are, and there is nothing to translate back.
+    (conn.address, conn.port) = (vip, asked);
+    conn.flags = conn_flag::DIRECT | conn_flag::SINGLE | unchanged;
 }
 
 /// Records a new flow whose forward entry is drafted.

@@ -97,11 +97,24 @@ fn plain<F: Plain, P: Packet, T: Tables>(packet: &mut P, tables: &T, now: u32) -
     if let Action::Drop = decision.verdict.action {
         return decision.verdict;
     }
+    if let Action::Encap = decision.verdict.action {
+        return wrapped(tables, headers, decision.verdict);
+    }
     let Some(frame) = packet.header_mut::<F>(0) else { return track() };
     let delta = frame.rewrite(&decision.rewrite(&headers));
     match packet.update_checksum(&headers, delta) {
         Some(()) => decision.verdict,
         None => decision.failed(),
+    }
+}
+
+/// Hands over what is left to be done in [`encap`](super::encap).
+#[inline]
+fn wrapped<T: Tables>(tables: &T, headers: Headers, verdict: Verdict) -> Verdict {
+    tables.hand_over(headers);
+    match tables.with_workspace(|work| work.decision.verdict = verdict) {
+        Some(()) => verdict,
+        None => Verdict::ended(Reason::TableFault),
     }
 }
 
@@ -114,8 +127,7 @@ fn touch(entry: &SharedConn, now: u32, idle: u32) {
 }
 
 /// What makes more of a packet than one lookup and one rewrite.
-const UNUSUAL_FLAGS: u16 =
-    !(conn_flag::TURNS | conn_flag::WAITING | conn_flag::SINGLE | conn_flag::DIRECT);
+const UNUSUAL_FLAGS: u16 = conn_flag::HAIRPIN;
 
 /// Whether a packet neither changes the state or the turn of its flow nor meets one that has ended. Datagrams
 /// that nobody answers are a flow of their own kind: its first state is its only one.

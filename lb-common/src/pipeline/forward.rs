@@ -31,24 +31,13 @@ pub fn towards(
     entry: &Conn,
     backend: &Backend,
 ) -> Decision {
-    let (way, ifindex) = (backend.way, backend.ifindex);
-    // A tagged frame cannot leave by another interface as it is: the stack takes the tag off.
-    let stays = ifindex == ingress;
-    let action = match way {
-        way::STACK => Action::Pass,
-        _ if headers.tagged && !stays => Action::Pass,
-        way::PEER => Action::RedirectPeer,
-        _ if stays => Action::Transmit,
-        _ => Action::Redirect,
-    };
-    // The stack sends by addresses: a packet that keeps the VIP would come back.
-    let (reason, action) = match action {
-        Action::Pass if entry.flags & conn_flag::DIRECT != 0 => (Reason::NoWay, Action::Drop),
-        action => (Reason::Forwarded, action),
-    };
+    let (reason, action) = by_way(ingress, headers.tagged, entry.flags, backend);
+    let wrapped = entry.flags & conn_flag::TUNNEL != 0;
+    let (action, ifindex) =
+        if wrapped { (Action::Encap, u32::from(entry.flags)) } else { (action, backend.ifindex) };
     Decision {
         verdict: Verdict {
-            reason,
+            reason: if wrapped { Reason::Forwarded } else { reason },
             action,
             zero: 0,
             ifindex,
@@ -60,5 +49,32 @@ pub fn towards(
         source_port: headers.source_port,
         destination_port: entry.port,
         macs: backend.macs(),
+    }
+}
+
+/// The backend's way, for packets of flows with these flags.
+#[inline]
+pub(super) const fn by_way(
+    ingress: u32,
+    tagged: bool,
+    flags: u16,
+    backend: &Backend,
+) -> (Reason, Action) {
+    let (way, ifindex) = (backend.way, backend.ifindex);
+    // A tagged frame cannot leave by another interface as it is: the stack takes the tag off.
+    let stays = ifindex == ingress;
+    let action = match way {
+        way::STACK => Action::Pass,
+        _ if tagged && !stays => Action::Pass,
+        way::PEER => Action::RedirectPeer,
+        _ if stays => Action::Transmit,
+        _ => Action::Redirect,
+    };
+    // The stack sends by addresses: a packet that keeps the VIP would come back. And it refuses what
+    // comes from an address of its own, as tunnels do.
+    if matches!(action, Action::Pass) && flags & conn_flag::DIRECT != 0 {
+        (Reason::NoWay, Action::Drop)
+    } else {
+        (Reason::Forwarded, action)
     }
 }

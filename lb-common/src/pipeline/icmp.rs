@@ -16,7 +16,10 @@ use super::{
     workspace::Workspace,
 };
 use crate::{
-    abi::{address::Address, flow::conn_flag},
+    abi::{
+        address::Address,
+        flow::{SharedConn, conn_flag},
+    },
     packet::{Headers, Packet, Rewrite, difference_v6, write_network},
     tables::Tables,
     wire::{Icmp, Ipv4Hdr, Ipv6Hdr, Tcp, UdpHdr, checksum, field, load_v6, protocol, store_v6},
@@ -32,7 +35,9 @@ pub fn icmp<P: Packet, T: Tables>(packet: &mut P, tables: &T, now: u32) -> Verdi
     if verdict.reason == Reason::Undecided {
         return Verdict::goes_on(Action::Ping);
     }
-    tables.count(&verdict, packet.length());
+    if verdict.is_final() {
+        tables.count(&verdict, packet.length());
+    }
     verdict
 }
 
@@ -67,6 +72,7 @@ pub(super) fn translate<const LEAVES: bool, P: Packet, T: Tables>(
                 }
                 perform(packet, &outer, &quoted, work)
             }
+            Err(Reason::Undecided) => work.decision.verdict,
             Err(reason) => Verdict::ended(reason),
         });
     done.unwrap_or(Verdict::ended(Reason::TableFault))
@@ -177,19 +183,55 @@ fn decide<P: Packet, T: Tables>(
             decision.destination_port = key.destination().1;
         }
         Found::Forward(entry, _) => {
-            let Some(backend) = tables.backend(entry.backend) else { return Err(Reason::Icmp) };
-            if backend.generation != entry.generation {
-                return Err(Reason::Icmp);
+            match towards_backend(tables, &flow, &entry, (packet.ingress(), outer), decision) {
+                TRANSLATED => {}
+                UNCHANGED => return Err(Reason::Undecided),
+                _ => return Err(Reason::Icmp),
             }
-            let turned = entry.flags & conn_flag::HAIRPIN != 0;
-            let client = if turned { hairpin(settings, quoted.v6) } else { key.source().0 };
-            *decision = forward::towards(packet.ingress(), outer, client, &entry, backend);
-            decision.source_port = key.source().1;
         }
         Found::Stale | Found::Nothing => return Err(Reason::Icmp),
     }
     decision.verdict.reason = Reason::IcmpError;
     Ok(())
+}
+
+/// The flow has lost its backend.
+const LOST: u32 = 0;
+/// The error is written anew and sent on.
+const TRANSLATED: u32 = 1;
+/// It stays as it is, and the verdict says why.
+const UNCHANGED: u32 = 2;
+
+/// The way to the backend of a flow. What a tunnel carries is the whole error.
+#[cfg_attr(target_arch = "bpf", inline(never))]
+fn towards_backend<T: Tables>(
+    tables: &T,
+    flow: &Flow<'_>,
+    entry: &SharedConn,
+    (ingress, outer): (u32, &Headers),
+    decision: &mut Decision,
+) -> u32 {
+    let Some(backend) = tables.backend(entry.backend) else { return LOST };
+    if backend.generation != entry.generation {
+        return LOST;
+    }
+    let turned = entry.flags & conn_flag::HAIRPIN != 0;
+    let (source, port) = flow.key.source();
+    let client = if turned { hairpin(flow.settings, flow.key.is_v6()) } else { source };
+    *decision = forward::towards(ingress, outer, client, entry, backend);
+    decision.source_port = port;
+    if entry.flags & conn_flag::DIRECT == 0 {
+        return TRANSLATED;
+    }
+    if let Action::Drop = decision.verdict.action {
+        return UNCHANGED;
+    }
+    if let Action::Encap = decision.verdict.action {
+        decision.verdict.reason = Reason::IcmpError;
+        tables.hand_over(*outer);
+        return UNCHANGED;
+    }
+    TRANSLATED
 }
 
 /// Makes the quoted packet the one that was sent: the reverse of the decision. Returns what that

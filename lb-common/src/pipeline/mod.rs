@@ -10,6 +10,8 @@
 //! * [`limit`]: new flows of services that limit them.
 //! * [`ping`]: echo requests for VIPs.
 //! * [`settle`]: the second packet of a flow's client.
+//! * [`encap`]: packets that travel to their backend in a packet of ours.
+//! * [`too_big`]: a word to who sends larger ones than fit.
 //!
 //! So the path that nearly all packets take stays small, and a stage can be replaced while packets
 //! flow. Beside the packet a stage hands over at most where the packet's headers lie.
@@ -20,6 +22,7 @@
 
 pub mod choose;
 pub mod conntrack;
+pub mod encap;
 pub mod enter;
 pub mod flow_key;
 pub mod forward;
@@ -39,6 +42,7 @@ pub mod select;
 pub mod settle;
 pub mod socket;
 pub mod states;
+pub mod too_big;
 pub mod track;
 pub mod unusual;
 pub mod verdict;
@@ -72,6 +76,8 @@ pub fn process<P: Packet, T: Tables>(packet: &mut P, tables: &T, now: u32) -> Ve
             Action::Limit => limit::limit(packet, tables, now),
             Action::Ping => ping::ping(packet, tables),
             Action::Settle => settle::settle(packet, tables, now),
+            Action::Encap => encap::encap(packet, tables),
+            Action::TooBig => too_big::too_big(packet, tables),
             Action::Pass
             | Action::Drop
             | Action::Transmit

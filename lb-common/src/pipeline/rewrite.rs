@@ -56,7 +56,7 @@ pub fn perform<P: Packet>(packet: &mut P, headers: &Headers, decision: &Decision
         let Verdict { service, backend, .. } = decision.verdict;
         return Verdict::about(Reason::HopLimit, service, backend);
     }
-    if let Action::Drop = decision.verdict.action {
+    if let Action::Drop | Action::Encap = decision.verdict.action {
         return decision.verdict;
     }
     match write_headers(packet, &decision.rewrite(headers)) {

@@ -103,6 +103,8 @@ reasons! {
     Echo = 22 "echo" Forward,
     /// The next hop to the backend is not known, and the stack cannot send such a packet on.
     NoWay = 23 "no-way" Drop,
+    /// Too large for the way to the backend once it is wrapped; its sender is told.
+    TooBig = 24 "too-big" Drop,
 }
 
 /// What the kernel is asked to do.
@@ -136,6 +138,10 @@ pub enum Action {
     Ping,
     /// Not decided yet: on to [`settle`](super::settle::settle).
     Settle,
+    /// Decided, but for the tunnel: on to [`encap`](super::encap::encap).
+    Encap,
+    /// Decided, but for the answer: on to [`too_big`](super::too_big::too_big).
+    TooBig,
 }
 
 impl Action {
@@ -156,6 +162,8 @@ const _: () = assert!(
         && Action::Limit.stage() == stage::LIMIT
         && Action::Ping.stage() == stage::PING
         && Action::Settle.stage() == stage::SETTLE
+        && Action::Encap.stage() == stage::ENCAP
+        && Action::TooBig.stage() == stage::TOO_BIG
 );
 
 /// The outcome of the pipeline for one packet.
@@ -171,7 +179,8 @@ pub struct Verdict {
     pub action: Action,
     /// Always 0.
     pub zero: u16,
-    /// The way out with [`Action::Redirect`] and [`Action::RedirectPeer`].
+    /// The way out with [`Action::Redirect`] and [`Action::RedirectPeer`]; the flow's flags with
+    /// [`Action::Encap`], the largest packet with [`Action::TooBig`].
     pub ifindex: u32,
     /// Service id, 0 if none.
     pub service: u32,

@@ -9,6 +9,7 @@ mod ethernet;
 mod icmp;
 mod ipv6_extension;
 mod plain;
+mod quote;
 mod tcp;
 
 pub use ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet, Macs, VlanTag, is_vlan};
@@ -19,16 +20,21 @@ pub use network_types::{
     udp::UdpHdr,
 };
 pub use plain::{PlainV4, PlainV6};
+pub use quote::Quote;
 pub use tcp::{Tcp, tcp_flag};
 
 /// IP protocol numbers the pipeline looks at.
 pub mod protocol {
     /// ICMP.
     pub const ICMP: u8 = 1;
+    /// An IPv4 packet (RFC 2003).
+    pub const IPIP: u8 = 4;
     /// TCP.
     pub const TCP: u8 = 6;
     /// UDP.
     pub const UDP: u8 = 17;
+    /// An IPv6 packet (RFC 2473).
+    pub const IPV6: u8 = 41;
     /// `ICMPv6`.
     pub const ICMPV6: u8 = 58;
 }
@@ -59,6 +65,7 @@ wire! {
     UdpHdr: 8,
     PlainV4: 42,
     PlainV6: 62,
+    Quote: 128,
 }
 
 /// Reads or writes a field of a header as it lies in memory, in one instruction.

@@ -97,6 +97,7 @@ fn entry(backend: &config::Backend) -> Backend {
         dst_mac: backend.macs.0,
         src_mac: backend.macs.1,
         protocol: u32::from(number(backend.udp)),
+        ..Backend::default()
     }
 }
 

@@ -34,16 +34,16 @@ fn stays(description: &'static str, input: Vec<u8>, reason: Reason, action: Acti
 fn limits() -> Vec<Row> {
     let goes = |what, client: &str, v6: bool, flags: &'static str| {
         let (vip, backend) = if v6 {
-            ("[fd00:18:1::7]:80", "[fd00:18:10::2]:8080")
+            ("[fd00:18:1::40]:80", "[fd00:18:10::2]:8080")
         } else {
-            ("198.18.1.7:80", "198.18.10.2:8080")
+            ("198.18.1.40:80", "198.18.10.2:8080")
         };
         let frame = tcp(client, vip, flags);
         let sent = frame.clone().sent(client, backend, TO_BACKEND).build();
         row(what, frame.build(), Reason::Forwarded, (Action::RedirectPeer, VETH), sent)
     };
-    let v4 = |client: &str, flags| tcp(client, "198.18.1.7:80", flags).build();
-    let v6 = |client: &str, flags| tcp(client, "[fd00:18:1::7]:80", flags).build();
+    let v4 = |client: &str, flags| tcp(client, "198.18.1.40:80", flags).build();
+    let v6 = |client: &str, flags| tcp(client, "[fd00:18:1::40]:80", flags).build();
     let (source, rate, drop) = (Reason::SourceLimited, Reason::RateLimited, Action::Drop);
     vec![
         goes("the first flow of a source", "198.18.0.2:43001", false, "S"),
@@ -52,7 +52,7 @@ fn limits() -> Vec<Row> {
         stays("a third one is too many", v4("198.18.0.2:43003", "S"), source, drop),
         stays(
             "also with options",
-            tcp("198.18.0.2:43003", "198.18.1.7:80", "S").options().build(),
+            tcp("198.18.0.2:43003", "198.18.1.40:80", "S").options().build(),
             source,
             drop,
         ),

@@ -27,6 +27,7 @@ pub mod frame;
 pub mod guards;
 pub mod pieces;
 pub mod rows;
+pub mod tunnels;
 pub mod turns;
 pub mod world;
 

@@ -8,6 +8,7 @@ use super::{
     direct::direct,
     frame::{CLIENT_MAC, Frame, LOCAL_MAC, tcp, udp},
     guards::guards,
+    tunnels::tunnels,
     world::{BACKEND_MAC, BRIDGE_MAC, OTHER_LINK, UPLINK, VETH},
 };
 
@@ -55,6 +56,7 @@ pub fn rows() -> Vec<Row> {
         corners(),
         direct(),
         guards(),
+        tunnels(),
     ]
     .concat()
 }

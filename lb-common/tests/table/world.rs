@@ -52,6 +52,9 @@ impl World {
             hairpin_v4: address("198.19.0.8"),
             hairpin_v6: address("fd00:19::8"),
             ticks_per_second: 100,
+            tunnel_v4: address("198.19.128.0"),
+            tunnel_v4_mask: u32::from_ne_bytes([0, 0, 0x7f, 0xff]),
+            gue_port: 6080_u16.to_be(),
             ..Settings::default()
         };
         world.backend(1, "198.18.10.2", 8080, 6, way::PEER, VETH, backend_state::UP);
@@ -90,14 +93,31 @@ impl World {
         world.listen("198.18.1.5", 80, 6, direct(16), &[11]);
         let flags = service_flag::TURNS;
         world.listen("198.18.1.6", 80, 6, Service { flags, ..direct(17) }, &[8]);
+        world.backend(12, "198.18.10.12", 80, 6, way::LINK, OTHER_LINK, backend_state::UP);
+        world.backend(13, "fd00:18:10::12", 80, 6, way::LINK, UPLINK, backend_state::UP);
+        world.backend(14, "198.18.10.14", 53, 17, way::PEER, VETH, backend_state::UP);
+        world.backend(15, "198.18.10.15", 80, 6, way::LINK, OTHER_LINK, backend_state::UP);
+        world.backend(16, "fd00:18:10::16", 80, 6, way::LINK, OTHER_LINK, backend_state::UP);
+        for narrow in [15, 16] {
+            world.backends.get_mut(&narrow).unwrap().mtu = 300;
+        }
+        let tunnel = |id, forward| Service { forward, ..hash(id) };
+        world.listen("198.18.1.7", 80, 6, tunnel(18, forward::IPIP), &[12]);
+        world.listen("fd00:18:1::7", 80, 6, tunnel(19, forward::IPIP), &[13]);
+        world.listen("198.18.1.8", 80, 6, tunnel(20, forward::GUE), &[12]);
+        world.listen("fd00:18:1::8", 80, 6, tunnel(21, forward::GUE), &[13]);
+        world.listen("198.18.1.7", 53, 17, tunnel(22, forward::IPIP), &[14]);
+        world.listen("198.18.1.29", 80, 6, tunnel(23, forward::IPIP), &[15]);
+        world.listen("fd00:18:1::29", 80, 6, tunnel(24, forward::GUE), &[16]);
+        world.listen("198.18.1.30", 80, 6, tunnel(25, forward::GUE), &[11]);
         let limited = |id| {
             // Two flows at once, then one in four seconds.
             let (flow_interval_ns, source_interval_ns) = (4_000_000_000, 4_000_000_000);
             let flags = service_flag::LIMITED;
             Service { flags, flow_interval_ns, source_interval_ns, burst_us: 4_000_000, ..hash(id) }
         };
-        world.listen("198.18.1.7", 80, 6, limited(18), &[1]);
-        world.listen("fd00:18:1::7", 80, 6, limited(19), &[2]);
+        world.listen("198.18.1.40", 80, 6, limited(26), &[1]);
+        world.listen("fd00:18:1::40", 80, 6, limited(27), &[2]);
         // Pings: no service listens on port 0, so that the pre-filter is none the wiser.
         for (vip, protocol) in [("198.18.1.1", 1), ("fd00:18:1::1", 58)] {
             let key = ListenKey { address: address(vip), port: 0, protocol, zero: 0 };
@@ -128,6 +148,8 @@ impl World {
             dst_mac: BACKEND_MAC,
             src_mac: BRIDGE_MAC,
             protocol,
+            source: address(if ip.contains(':') { "fd00:18:10::1" } else { "198.18.10.1" }),
+            mtu: 1500,
         };
         self.backends.insert(id, backend);
         let index = usize::from(protocol == 17);

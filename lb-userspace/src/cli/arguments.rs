@@ -12,10 +12,12 @@ use clap::{
     builder::{PossibleValue, RangedU64ValueParser},
 };
 
+use ipnet::IpNet;
+
 use super::SOCKET_DEFAULT;
 use crate::{
     admin::names::{BackendName, parse_address, parse_protocol},
-    model::{Attach, Protocol, ServiceName, Weight},
+    model::{Attach, Protocol, ServiceName, Tunnel, Weight},
     placement::Method,
 };
 
@@ -43,6 +45,24 @@ pub struct DemoArgs {
     /// The hook to use
     #[arg(long, value_name = "HOOK", value_enum, default_value_t = Attach::Auto)]
     pub attach: Attach,
+}
+
+/// `weir decap`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct DecapArgs {
+    /// Where tunnels arrive
+    #[arg(long = "interface", value_name = "NAME", required = true)]
+    pub interfaces: Vec<String>,
+    /// Networks that tunnels may come from: the balancers, or the sources that they use
+    #[arg(long, value_name = "NET", required = true)]
+    pub from: Vec<IpNet>,
+    /// UDP port of tunnels with a UDP header
+    #[arg(long, value_name = "PORT", default_value_t = Tunnel::GUE_PORT,
+          value_parser = clap::value_parser!(u16).range(1..))]
+    pub gue_port: u16,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a text here would replace that of the command")]
+    pub format: Format,
 }
 
 /// `weir check`.

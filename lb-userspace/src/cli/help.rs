@@ -145,6 +145,16 @@ Examples:
   weir place --nodes nodes.csv --workloads workloads.csv --seed 7 --iterations 50 --json
   weir place --nodes nodes.csv --workloads workloads.csv --method kubernetes";
 
+pub(super) const DECAP: &str = "\
+For the hosts of backends behind forward: ipip or gue. Needs root and no daemon; the host has the VIPs, on \
+lo for instance. A tunnel is opened only if it comes from one of the networks of --from, and what it \
+carries goes on only if it is for an address of this host. Everything else is left alone. On SIGTERM \
+the program is taken off and the packets are told by what became of them.
+
+Examples:
+  sudo weir decap --interface eth0 --from 198.18.0.1/32
+  sudo weir decap --interface eth0 --interface eth1 --from fd00::/8 --gue-port 6080 --json";
+
 pub(super) const DETACH: &str = "\
 Stop the daemon first. Flows through this host end.
 

@@ -12,8 +12,8 @@ use std::{ffi::OsString, path::PathBuf};
 use clap::{CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 
 pub use arguments::{
-    CheckArgs, Connection, DemoArgs, DetachArgs, DockerLsArgs, DrainArgs, ExplainArgs, FlowsArgs,
-    ForecastArgs, ForecastModel, Format, PlaceArgs, RunArgs, SimulateArgs, SimulateMode,
+    CheckArgs, Connection, DecapArgs, DemoArgs, DetachArgs, DockerLsArgs, DrainArgs, ExplainArgs,
+    FlowsArgs, ForecastArgs, ForecastModel, Format, PlaceArgs, RunArgs, SimulateArgs, SimulateMode,
     StatusArgs, WatchArgs, WeightArgs, WeightValue,
 };
 
@@ -85,6 +85,9 @@ pub enum Command {
     /// Work out which replica should run on which node.
     #[command(after_help = help::PLACE)]
     Place(PlaceArgs),
+    /// Unwrap what balancers send to this host in tunnels, until SIGTERM.
+    #[command(after_help = help::DECAP)]
+    Decap(DecapArgs),
     /// Take the pinned programs and maps off this host. Balancing stops.
     #[command(after_help = help::DETACH)]
     Detach(DetachArgs),
@@ -154,6 +157,7 @@ impl Command {
             | Self::Simulate(_)
             | Self::Forecast(_)
             | Self::Place(_)
+            | Self::Decap(_)
             | Self::Detach(_)
             | Self::Completions { .. } => None,
         }

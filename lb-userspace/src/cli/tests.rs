@@ -56,6 +56,15 @@ fn daemon_and_file_commands_are_read() {
             Command::Demo(DemoArgs { seconds: 5, attach: Attach::XdpGeneric }),
         ),
         ("weir check f --json", Command::Check(CheckArgs { file: "f".into(), format: JSON })),
+        (
+            "weir decap --interface eth0 --from 198.18.0.0/24",
+            Command::Decap(DecapArgs {
+                interfaces: vec!["eth0".into()],
+                from: vec!["198.18.0.0/24".parse().unwrap()],
+                gue_port: 6080,
+                format: Format { json: false },
+            }),
+        ),
         ("weir detach", Command::Detach(DetachArgs { bpffs })),
         (
             "weir docker ls --config w --json",

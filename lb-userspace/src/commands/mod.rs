@@ -4,6 +4,7 @@
 pub mod backends;
 pub mod check;
 pub mod completions;
+pub mod decap;
 pub mod detach;
 pub mod docker;
 pub mod drain;

@@ -96,7 +96,9 @@ fn policy(service: &ServiceReport) -> String {
     let policy = service.policy.name();
     match service.forward {
         Forward::Nat => policy.to_owned(),
-        forward => format!("{policy}, {}", forward.name()),
+        forward @ (Forward::Dsr | Forward::Ipip | Forward::Gue) => {
+            format!("{policy}, {}", forward.name())
+        }
     }
 }
 

@@ -42,6 +42,8 @@ pub(super) struct RawConfig {
     pub(super) limits: Field<RawLimits>,
     /// Sources of a backend's packets to itself through its own VIP.
     pub(super) hairpin: Field<RawHairpin>,
+    /// The outer side of tunnels to backends.
+    pub(super) tunnel: Field<RawTunnel>,
     /// How long a backend that was removed keeps its flows. Default: `5m`.
     pub(super) drain: Text,
     /// Containers as backends. Default: not followed, unless a service asks for them.
@@ -59,7 +61,7 @@ pub(super) struct RawService {
     pub(super) listen: List<String>,
     /// How the backend of a new flow is chosen. Default: `adaptive`.
     pub(super) policy: Text,
-    /// How packets reach the backends: `nat` or `dsr`. Default: `nat`.
+    /// How packets reach the backends: `nat`, `dsr`, `ipip` or `gue`. Default: `nat`.
     pub(super) forward: Text,
     /// Active health check. Default: none, every backend counts as healthy.
     pub(super) health: Field<RawHealth>,
@@ -291,6 +293,18 @@ pub(super) struct RawHairpin {
     pub(super) v4: Text,
     /// IPv6 address. Default: `100::8`.
     pub(super) v6: Text,
+}
+
+/// Tunnels.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename = "tunnel", rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(super) struct RawTunnel {
+    /// Network of the sources over IPv4. Default: this host's address towards the backend.
+    pub(super) v4: Text,
+    /// Network of the sources over IPv6. Default: this host's address towards the backend.
+    pub(super) v6: Text,
+    /// Destination port of `gue`. Default: 6080.
+    pub(super) gue_port: Text,
 }
 
 /// One word, or a list.

@@ -154,10 +154,9 @@ impl Daemon {
         let part = |spec: &crate::model::BackendSpec| {
             let (endpoint, configured) = (spec.endpoint, spec.weight.get());
             let out_of_reach = self.state.out_of_reach(service, &endpoint);
-            let state = match self.state.backend_state(&endpoint) {
-                BackendState::Up if out_of_reach.is_some() => BackendState::Down,
-                state => state,
-            };
+            let state = self.state.backend_state(&endpoint);
+            let unreachable = out_of_reach.is_some() && state == BackendState::Up;
+            let state = if unreachable { BackendState::Down } else { state };
             let weight = self.state.weight(&service.name, endpoint, configured);
             let part = match self.state.learned(&service.name, &endpoint) {
                 Some(learned) if learned.ejected => 0,

@@ -32,6 +32,8 @@ mod tests {
             dst_mac,
             src_mac,
             on_link: true,
+            mtu: 1500,
+            source: None,
             veth: None,
             of_host: false,
             unresolved,

@@ -8,13 +8,13 @@ use lb_common::abi::{
     settings::{Settings, settings_flag},
 };
 
-use super::state::State;
+use super::{reach, state::State};
 use crate::model::Unserved;
 
 impl State {
     pub(super) fn settings(&self) -> Settings {
         let timeouts = &self.config.timeouts;
-        Settings {
+        let settings = Settings {
             abi_version: ABI_VERSION,
             flags: match self.config.unserved {
                 Unserved::Reset => settings_flag::RESETS,
@@ -32,7 +32,8 @@ impl State {
             // An entry then stays for four seconds at least, until another flow takes its room.
             pressure: (self.config.limits.embryos / 4).max(1),
             ..Settings::default()
-        }
+        };
+        reach::with_tunnel(settings, &self.config.tunnel)
     }
 
     /// A duration in ticks, at least one; at most half of what 32 bits hold, so that an age can

@@ -22,7 +22,7 @@ use crate::{
     health::HealthState,
     load::report::Report,
     model::{AllDown, Config, Endpoint, HealthCheck, Service, ServiceName},
-    reconcile::{DesiredBackend, DesiredService, Link},
+    reconcile::{DesiredBackend, DesiredService},
 };
 
 /// Everything that decides.
@@ -329,12 +329,6 @@ impl State {
         self.addresses().iter().any(|end| ways.get(end).is_none_or(|way| way.unresolved))
     }
 
-    pub(super) fn link(&self, address: IpAddr) -> Link {
-        let Some(resolved) = self.ways.get(&address) else { return Link::default() };
-        let Resolved { way, ifindex, dst_mac, src_mac, .. } = *resolved;
-        if way == way::STACK { Link::default() } else { Link { way, ifindex, dst_mac, src_mac } }
-    }
-
     /// Whether nothing but a failed check speaks against a backend.
     fn only_fails(&self, endpoint: &Endpoint) -> bool {
         let held = self.provided.get(endpoint).and_then(|provided| provided.held);
@@ -435,6 +429,8 @@ mod tests {
             src_mac: [0; 6],
             veth: Some(7),
             on_link: true,
+            mtu: 1500,
+            source: None,
             of_host: false,
             unresolved,
             why: "veth7".to_owned(),

@@ -235,6 +235,8 @@ mod tests {
             veth: None,
             of_host: false,
             on_link: true,
+            mtu: 1500,
+            source: None,
             unresolved: false,
             why: String::new(),
         }

@@ -3,6 +3,7 @@
 pub mod attach;
 pub mod clock;
 pub mod counters;
+pub mod decap;
 pub mod flows;
 pub mod host;
 pub mod links;

@@ -26,7 +26,7 @@ use crate::{
     model::{
         Admin, AllDown, Attach, BackendSpec, Config, Endpoint, FlowLimits, Forward, Hairpin,
         HealthCheck, HostClients, Interfaces, Limits, Listen, Ping, Policy, PortRange, Probe,
-        Protocol, Service, ServiceName, Timeouts, Unserved, Weight,
+        Protocol, Service, ServiceName, Timeouts, Tunnel, Unserved, Weight,
     },
 };
 
@@ -211,6 +211,7 @@ fn config(
         timeouts: Timeouts::default(),
         limits: Limits::default(),
         hairpin: Hairpin::default(),
+        tunnel: Tunnel::default(),
         drain: Duration::from_secs(1),
     })
 }

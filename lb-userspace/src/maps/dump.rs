@@ -179,6 +179,8 @@ pub fn forward_text(mode: u8) -> String {
     match mode {
         forward::NAT => "nat".to_owned(),
         forward::DSR => "dsr".to_owned(),
+        forward::IPIP => "ipip".to_owned(),
+        forward::GUE => "gue".to_owned(),
         other => format!("forward {other}"),
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Executor, Service};
+use super::{Executor, Service, Tunnel};
 
 /// Which interfaces clients arrive on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -172,6 +172,8 @@ pub struct Config {
     pub limits: Limits,
     /// Hairpin addresses.
     pub hairpin: Hairpin,
+    /// Tunnels.
+    pub tunnel: Tunnel,
     /// How long a removed backend keeps its flows.
     pub drain: Duration,
 }

@@ -9,6 +9,7 @@ mod publish;
 mod report;
 mod scale;
 mod service;
+mod tunnel;
 
 pub use config::{
     Admin, Attach, Config, Hairpin, HostClients, Interfaces, Limits, Ping, Timeouts, Unserved,
@@ -20,3 +21,4 @@ pub use publish::{HostPorts, Publish};
 pub use report::{ReportBy, SelfReport};
 pub use scale::{Algorithm, Executor, Forecast, Scale, Template};
 pub use service::{BackendSpec, FlowLimits, Forward, Policy, Service, ServiceName, Weight};
+pub use tunnel::Tunnel;

@@ -148,11 +148,15 @@ pub enum Forward {
     Nat,
     /// Unchanged, to the backend's MAC address; it has the VIP and answers clients by itself.
     Dsr,
+    /// The same inside a packet to the backend's address.
+    Ipip,
+    /// The same with a UDP header between the two.
+    Gue,
 }
 
 impl Forward {
     /// All forward modes, in the order of the documentation.
-    pub const ALL: [Self; 2] = [Self::Nat, Self::Dsr];
+    pub const ALL: [Self; 4] = [Self::Nat, Self::Dsr, Self::Ipip, Self::Gue];
 
     /// The name in `weir.yaml`.
     #[must_use]
@@ -160,6 +164,8 @@ impl Forward {
         match self {
             Self::Nat => "nat",
             Self::Dsr => "dsr",
+            Self::Ipip => "ipip",
+            Self::Gue => "gue",
         }
     }
 
@@ -169,7 +175,16 @@ impl Forward {
     pub const fn is_direct(self) -> bool {
         match self {
             Self::Nat => false,
-            Self::Dsr => true,
+            Self::Dsr | Self::Ipip | Self::Gue => true,
+        }
+    }
+
+    /// Whether packets travel in packets to the backend's address, over routers as well.
+    #[must_use]
+    pub const fn is_tunnel(self) -> bool {
+        match self {
+            Self::Nat | Self::Dsr => false,
+            Self::Ipip | Self::Gue => true,
         }
     }
 }
@@ -241,9 +256,7 @@ impl Service {
     /// this host no answer is.
     #[must_use]
     pub const fn follows_load(&self) -> bool {
-        match self.policy {
-            Policy::Adaptive | Policy::AdaptiveMaglev => !self.forward.is_direct(),
-            policy => policy.follows_load(),
-        }
+        let blind = self.policy.counts_requests() && self.forward.is_direct();
+        self.policy.follows_load() && !blind
     }
 }

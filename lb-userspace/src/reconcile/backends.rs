@@ -78,6 +78,8 @@ fn value(endpoint: &Endpoint, place: Assigned, entry: &BackendEntry, capacity: u
         dst_mac: entry.link.dst_mac,
         src_mac: entry.link.src_mac,
         protocol: u32::from(endpoint.protocol.number()),
+        source: entry.link.source,
+        mtu: entry.link.mtu,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ipnet::IpNet;
-use lb_common::abi::{backend::way, service::SCAN_MAX, settings::Settings};
+use lb_common::abi::{address::Address, backend::way, service::SCAN_MAX, settings::Settings};
 
 use crate::model::{Endpoint, FlowLimits, Forward, Listen, Policy, ServiceName};
 
@@ -102,6 +102,10 @@ pub struct Link {
     pub dst_mac: [u8; 6],
     /// MAC address of the way out.
     pub src_mac: [u8; 6],
+    /// This host's address towards the backend.
+    pub source: Address,
+    /// Largest packet that the way out takes, in bytes.
+    pub mtu: u32,
 }
 
 const _: () = assert!(way::STACK == 0, "the default link is the stack");

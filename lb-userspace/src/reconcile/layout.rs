@@ -306,6 +306,8 @@ const fn mode(forward: Forward) -> u8 {
     match forward {
         Forward::Nat => forward::NAT,
         Forward::Dsr => forward::DSR,
+        Forward::Ipip => forward::IPIP,
+        Forward::Gue => forward::GUE,
     }
 }
 

@@ -242,7 +242,7 @@ fn who_cannot_be_reached_unchanged_gets_nothing_and_it_is_said() {
     let servers = serve(&world.lab);
     bypass(&world.lab);
     let told = out_of_reach(&world);
-    let needs = "forward: dsr needs its MAC address; stack: ";
+    let needs = "forward: dsr needs the MAC address of its next hop; stack: ";
     let expected = [
         format!("{needs}198.18.0.1: an address of this host"),
         format!("{needs}neighbour 198.18.10.99 not resolved yet"),
@@ -256,7 +256,7 @@ fn who_cannot_be_reached_unchanged_gets_nothing_and_it_is_said() {
     // A route that leads through a router, and the backend's own link is no neighbour any more.
     let router = world.lab.backends()[1].v4;
     ip(world.lab.lb(), &format!("route add 198.18.10.2/32 via {router}"));
-    let why = "and it is behind a router";
+    let why = "it is behind a router (dn0)";
     eventually("the router is seen", || {
         out_of_reach(&world)[0].as_ref().is_some_and(|told| told.contains(why))
     });

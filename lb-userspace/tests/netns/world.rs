@@ -20,7 +20,7 @@ use lb_userspace::{
     model::{
         Admin, Attach, BackendSpec, Config, Endpoint, FlowLimits, Forward, Hairpin, HostClients,
         Interfaces, Limits, Listen, Ping, Policy, PortRange, Protocol, Service, ServiceName,
-        Timeouts, Unserved, Weight,
+        Timeouts, Tunnel, Unserved, Weight,
     },
 };
 
@@ -171,6 +171,7 @@ fn config(lab: &Lab, attach: Attach, policy: Policy) -> Config {
         timeouts: Timeouts::default(),
         limits: Limits { conns: 65_536, ..Limits::default() },
         hairpin: Hairpin { v4: "198.19.0.8".parse().unwrap(), v6: "fd00:19::8".parse().unwrap() },
+        tunnel: Tunnel::default(),
         drain: Duration::from_secs(2),
     }
 }

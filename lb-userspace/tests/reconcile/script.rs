@@ -34,8 +34,13 @@ pub(crate) fn perform(world: &mut World, line: &str) {
         }
         ["link", endpoint, ifindex] => change(world, endpoint, |entry| {
             let (dst_mac, src_mac) = ([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]);
-            entry.link =
-                Link { way: way::LINK, ifindex: ifindex.parse().unwrap(), dst_mac, src_mac };
+            entry.link = Link {
+                way: way::LINK,
+                ifindex: ifindex.parse().unwrap(),
+                dst_mac,
+                src_mac,
+                ..Link::default()
+            };
         }),
         ["flows", id, count] => {
             world.flows.insert(id.parse().unwrap(), count.parse().unwrap());

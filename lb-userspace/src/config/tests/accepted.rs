@@ -9,7 +9,7 @@ use super::{
 use crate::model::{
     Algorithm, Attach, Config, Docker, Executor, FlowLimits, Forecast, Hairpin, Interfaces,
     LabelRule, Limits, Ping, Policy, Probe, ReportBy, Scale, SelfReport, ServiceName, Template,
-    Timeouts, Unserved,
+    Timeouts, Tunnel, Unserved,
 };
 
 fn config(text: &str) -> Config {
@@ -28,6 +28,7 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(config.timeouts, Timeouts::default());
     assert_eq!(config.limits, Limits::default());
     assert_eq!(config.hairpin, Hairpin::default());
+    assert_eq!(config.tunnel, Tunnel::default());
     assert_eq!(config.drain, Duration::from_mins(5));
     let [service] = &config.services[..] else { panic!("{} services", config.services.len()) };
     assert_eq!(service.policy, Policy::Adaptive);
@@ -77,6 +78,7 @@ timeouts:
   udp-established: 1h
 limits: { conns: 1, embryos: 2, services: 3, backends: 4, pages: 16777216 }
 hairpin: { v4: 198.18.255.1, v6: 'fd00::ff' }
+tunnel: { v4: 198.19.0.0/16, v6: 'fd00:99::/96', gue-port: 6081 }
 drain: 1ms
 ",
     );
@@ -98,6 +100,9 @@ drain: 1ms
     assert_eq!(config.limits, limits);
     assert_eq!(config.hairpin.v4.to_string(), "198.18.255.1");
     assert_eq!(config.hairpin.v6.to_string(), "fd00::ff");
+    assert_eq!(config.tunnel.v4.unwrap().to_string(), "198.19.0.0/16");
+    assert_eq!(config.tunnel.v6.unwrap().to_string(), "fd00:99::/96");
+    assert_eq!(config.tunnel.gue_port, 6081);
     assert_eq!(config.drain, Duration::from_millis(1));
 }
 

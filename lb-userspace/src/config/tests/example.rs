@@ -6,7 +6,7 @@ use super::{super::ADMIN_HTTP_DEFAULT, EXAMPLE, parse};
 use crate::model::{
     Admin, AllDown, Attach, BackendSpec, Config, Endpoint, FlowLimits, Forward, Hairpin,
     HealthCheck, HostClients, Interfaces, Limits, Listen, Ping, Policy, PortRange, Probe, Protocol,
-    Service, ServiceName, Timeouts, Unserved, Weight,
+    Service, ServiceName, Timeouts, Tunnel, Unserved, Weight,
 };
 
 fn listen(address: &str, first: u16, last: u16, protocol: Protocol) -> Listen {
@@ -90,6 +90,7 @@ fn the_example_is_what_it_says() {
         timeouts: Timeouts::default(),
         limits: Limits::default(),
         hairpin: Hairpin::default(),
+        tunnel: Tunnel::default(),
         drain: Duration::from_mins(5),
     };
     assert_eq!(parse("weir.yaml", EXAMPLE).unwrap().config, expected);

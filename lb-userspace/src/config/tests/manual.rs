@@ -11,7 +11,7 @@ use super::{
         raw::{
             RawAdmin, RawAffinity, RawBackend, RawConfig, RawDocker, RawFlowLimits, RawHairpin,
             RawHealth, RawLimits, RawReport, RawScale, RawSelector, RawService, RawSources,
-            RawTimeouts,
+            RawTimeouts, RawTunnel,
         },
     },
     mistakes,
@@ -92,6 +92,7 @@ fn every_field_is_in_the_manual() {
         ("`timeouts`", fields::<RawTimeouts>()),
         ("`limits`", fields::<RawLimits>()),
         ("`hairpin`", fields::<RawHairpin>()),
+        ("`tunnel`", fields::<RawTunnel>()),
     ]);
     let mut found = manual();
     let elements = found.remove("`weir.publish`").unwrap();

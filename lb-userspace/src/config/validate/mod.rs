@@ -12,6 +12,7 @@ pub(super) mod report;
 mod scale;
 mod service;
 mod totals;
+mod tunnel;
 
 pub use docker::DOCKER_SOCKET_DEFAULT;
 pub use host::{ADMIN_HTTP_DEFAULT, ADMIN_SOCKET_DEFAULT, DRAIN_DEFAULT};
@@ -42,6 +43,7 @@ pub(super) fn validate(raw: &RawConfig, report: &mut Report) -> Loaded {
     let timeouts = host::timeouts(&raw.timeouts, report);
     let limits = host::limits(&raw.limits, report);
     let hairpin = host::hairpin(&raw.hairpin, report);
+    let tunnel = tunnel::tunnel(&raw.tunnel, report);
     let drain = raw.drain.parse_or(report, scalar::duration, DRAIN_DEFAULT);
 
     let services = service::services(&raw.services, report);
@@ -63,6 +65,7 @@ pub(super) fn validate(raw: &RawConfig, report: &mut Report) -> Loaded {
         timeouts,
         limits,
         hairpin,
+        tunnel,
         drain,
     };
     Loaded { config, docker }

@@ -116,6 +116,7 @@ fn link(message: &LinkMessage) -> Link {
     Link {
         name: name(message).unwrap_or_default(),
         mac: mac(message),
+        mtu: mtu(message).unwrap_or_default(),
         bridge: kind == Some(&InfoKind::Bridge),
         peer: (kind == Some(&InfoKind::Veth)).then(|| far_end(message)).flatten(),
     }
@@ -124,6 +125,13 @@ fn link(message: &LinkMessage) -> Link {
 pub(super) fn name(message: &LinkMessage) -> Option<String> {
     message.attributes.iter().find_map(|attribute| match attribute {
         LinkAttribute::IfName(name) => Some(name.clone()),
+        _ => None,
+    })
+}
+
+fn mtu(message: &LinkMessage) -> Option<u32> {
+    message.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::Mtu(mtu) => Some(*mtu),
         _ => None,
     })
 }
@@ -206,9 +214,19 @@ fn way(message: &RouteMessage, address: IpAddr) -> Route {
         message.attributes.iter().any(|attribute| matches!(attribute, RouteAttribute::Encap(_)));
     match link {
         Some(_) if encapsulated => Route::Nowhere("the route encapsulates".to_owned()),
-        Some(link) => Route::Out { link, next_hop: gateway.unwrap_or(address) },
+        Some(link) => {
+            Route::Out { link, next_hop: gateway.unwrap_or(address), source: source(message) }
+        }
         None => Route::Nowhere("the route names no link".to_owned()),
     }
+}
+
+fn source(message: &RouteMessage) -> Option<IpAddr> {
+    message.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::PrefSource(RouteAddress::Inet(v4)) => Some(IpAddr::V4(*v4)),
+        RouteAttribute::PrefSource(RouteAddress::Inet6(v6)) => Some(IpAddr::V6(*v6)),
+        _ => None,
+    })
 }
 
 fn outgoing(attribute: &RouteAttribute) -> Option<u32> {

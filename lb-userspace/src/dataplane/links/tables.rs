@@ -25,6 +25,10 @@ pub struct Resolved {
     pub veth: Option<u32>,
     /// The backend is the next hop itself: no router lies between.
     pub on_link: bool,
+    /// Largest packet that the way out takes, in bytes; 0 with [`way::STACK`].
+    pub mtu: u32,
+    /// This host's address towards the backend, as the route says.
+    pub source: Option<IpAddr>,
     /// An address of this host: its processes' replies arrive nowhere, they leave.
     pub of_host: bool,
     /// The kernel has not learned the neighbour or its port yet; a nudge may help.
@@ -48,6 +52,7 @@ pub(super) struct Link {
     pub(super) name: String,
     /// Links that are no Ethernet have none.
     pub(super) mac: Option<Mac>,
+    pub(super) mtu: u32,
     pub(super) bridge: bool,
     pub(super) peer: Option<Peer>,
 }
@@ -64,7 +69,7 @@ pub(super) struct Peer {
 /// What the routes say of an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Route {
-    Out { link: u32, next_hop: IpAddr },
+    Out { link: u32, next_hop: IpAddr, source: Option<IpAddr> },
     Host,
     Nowhere(String),
 }
@@ -79,6 +84,8 @@ pub(super) struct Exit {
     dst_mac: Mac,
     src_mac: Mac,
     on_link: bool,
+    mtu: u32,
+    source: Option<IpAddr>,
 }
 
 /// Why only the stack can take the packets.
@@ -109,6 +116,8 @@ impl From<Stuck> for Resolved {
             src_mac: [0; 6],
             veth: None,
             on_link: false,
+            mtu: 0,
+            source: None,
             of_host: matches!(stuck, Stuck::Host(_)),
             unresolved: matches!(stuck, Stuck::Neighbour(_) | Stuck::Port { .. }),
             why: format!("stack: {stuck}"),
@@ -118,8 +127,8 @@ impl From<Stuck> for Resolved {
 
 impl Tables {
     pub(super) fn exit(&self, address: IpAddr, route: &Route) -> Result<Exit, Stuck> {
-        let (link, next_hop) = match route {
-            Route::Out { link, next_hop } => (*link, *next_hop),
+        let (link, next_hop, source) = match route {
+            Route::Out { link, next_hop, source } => (*link, *next_hop, *source),
             Route::Host => return Err(Stuck::Host(address)),
             Route::Nowhere(why) => return Err(Stuck::Nowhere(format!("{address}: {why}"))),
         };
@@ -127,7 +136,9 @@ impl Tables {
         let src_mac = out.mac.ok_or_else(|| Stuck::NoEthernet(out.name.clone()))?;
         let dst_mac = *self.neighbours.get(&(link, next_hop)).ok_or(Stuck::Neighbour(next_hop))?;
         let port = if out.bridge { self.port(link, &out.name, dst_mac)? } else { link };
-        Ok(Exit { link, port, dst_mac, src_mac, on_link: next_hop == address })
+        let mtu = self.links.get(&port).map_or(out.mtu, |port| port.mtu.min(out.mtu));
+        let on_link = next_hop == address;
+        Ok(Exit { link, port, dst_mac, src_mac, on_link, mtu, source })
     }
 
     fn port(&self, bridge: u32, name: &str, mac: Mac) -> Result<u32, Stuck> {
@@ -161,6 +172,8 @@ impl Tables {
             src_mac: exit.src_mac,
             veth: local.then_some(exit.port),
             on_link: exit.on_link,
+            mtu: exit.mtu,
+            source: exit.source,
             of_host: false,
             unresolved: false,
             why: format!("{port}{place}"),
@@ -184,6 +197,7 @@ mod tests {
         let link = Link {
             name: format!("{kind}{index}"),
             mac: (kind != "tun").then_some([2, 0, 0, 0, 1, own]),
+            mtu: 1500 - 100 * index,
             bridge: kind == "br",
             peer: (kind == "veth").then_some(Peer { netns: 0, ifindex: 2 }),
         };
@@ -215,7 +229,8 @@ mod tests {
             (7, ADDRESS, false, "stack: the route names link 99, which is gone"),
             (98, ADDRESS, false, "stack: the route names link 98, which is gone"),
         ] {
-            let stuck = tables().exit(ADDRESS, &Route::Out { link, next_hop }).unwrap_err();
+            let stuck =
+                tables().exit(ADDRESS, &Route::Out { link, next_hop, source: None }).unwrap_err();
             let found = Resolved::from(stuck);
             assert_eq!((found.way, found.unresolved, found.why.as_str()), (0, unresolved, why));
             assert!(!found.of_host, "{why}");
@@ -240,7 +255,9 @@ mod tests {
             (8, None, way::LINK, 3, "eth3 on br8"),
         ] {
             let tables = tables();
-            let exit = tables.exit(ADDRESS, &Route::Out { link, next_hop: ADDRESS }).unwrap();
+            let exit = tables
+                .exit(ADDRESS, &Route::Out { link, next_hop: ADDRESS, source: Some(ADDRESS) })
+                .unwrap();
             let found = tables.leave(&exit, far_end);
             assert_eq!((found.way, found.ifindex, found.why.as_str()), (way, ifindex, why));
             let src_mac = tables.links[&link].mac.unwrap();

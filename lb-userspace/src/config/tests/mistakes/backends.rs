@@ -16,6 +16,18 @@ pub(super) const ROWS: &[Row<'_>] = &[
         ],
     ),
     (
+        "another port inside a tunnel",
+        "services:
+  - name: web
+    listen: [198.18.0.1:80]
+    forward: gue
+    backends: [{ address: 198.18.10.2:6080 }]
+",
+        &[
+            "5:27 port 6080 is not that of `198.18.0.1:80/tcp`, and `forward: gue` translates nothing | leave the port out: the one dialled is kept",
+        ],
+    ),
+    (
         "one port for two that are dialled",
         "services:
   - name: web

@@ -189,6 +189,34 @@ limits: { conns: 0, embryos: 16777217, services: many, backends: -1, pages: 1e3 
         ],
     ),
     (
+        "tunnels of the other family",
+        "services: []
+tunnel: { v4: 'fd00::/96', v6: 198.18.0.0/16, gue-port: 0 }
+",
+        &[
+            "2:15 `fd00::/96` is not an IPv4 network",
+            "2:32 `198.18.0.0/16` is not an IPv6 network",
+            "2:57 `0` is not a whole number from 1 to 65535",
+        ],
+    ),
+    (
+        "tunnels from nowhere",
+        "services: []
+tunnel: { v4: 127.0.0.0/8, v6: 'ff02::/64' }
+",
+        &[
+            "2:15 `127.0.0.0/8` has addresses that no packet comes from | a network that leads to nobody else, such as `198.18.255.0/24`",
+            "2:32 `ff02::/64` has addresses that no packet comes from | a network that leads to nobody else, such as `198.18.255.0/24`",
+        ],
+    ),
+    (
+        "a tunnel's source that is no network",
+        "services: []
+tunnel: { v4: 198.18.0.7 }
+",
+        &["2:15 `198.18.0.7` has no prefix length | `198.18.0.7/32`"],
+    ),
+    (
         "hairpins of the other family",
         "services: []
 hairpin: { v4: '100::8', v6: 192.0.0.8 }
