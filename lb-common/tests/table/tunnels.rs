@@ -32,7 +32,7 @@ fn row(
     Row { description, input, expected: Expected { reason, action, ifindex, bytes } }
 }
 
-/// What differs from flow to flow, as ADR 12 has it.
+/// What differs from flow to flow, as ADR 14 has it.
 fn entropy(source: SocketAddr, destination: SocketAddr) -> u32 {
     let words = |ip: IpAddr| -> Vec<u32> {
         let bytes = match ip {
