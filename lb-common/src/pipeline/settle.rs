@@ -40,6 +40,7 @@ pub fn settle<P: Packet, T: Tables>(packet: &mut P, tables: &T, now: u32) -> Ver
 /// stays.
 #[cfg_attr(target_arch = "bpf", inline(never))]
 fn promote<T: Tables>(tables: &T, flow: &Flow<'_>, entry: &SharedConn, draft: &mut Draft) -> Done {
+    const SHIFT: u32 = conn_flag::DIRECT.trailing_zeros() - conn_flag::SINGLE.trailing_zeros();
     let connects = flow.protocol() == protocol::TCP;
     let state = if connects {
         // The backend may have ended its side before.
@@ -52,7 +53,6 @@ fn promote<T: Tables>(tables: &T, flow: &Flow<'_>, entry: &SharedConn, draft: &m
     let ends = is_open(entry.state, entry.flags) && !is_open(state, entry.flags);
     draft.conn = **entry;
     // Without a branch, which the verifier would follow both ways.
-    const SHIFT: u32 = conn_flag::DIRECT.trailing_zeros() - conn_flag::SINGLE.trailing_zeros();
     draft.conn.flags &= !conn_flag::SINGLE | (draft.conn.flags & conn_flag::DIRECT) >> SHIFT;
     draft.conn.state = state;
     if connects {
