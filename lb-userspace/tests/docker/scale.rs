@@ -222,7 +222,14 @@ fn a_program_is_told_the_number_and_may_fail() {
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
     let executor = format!("executor: command, command: [{}, now]", script.display());
     world.configure(&service(&executor));
+    // A daemon without such a service has given up the right to run programs.
+    eventually("it is refused", || {
+        let refused = world.json(&["status"])["last_reload"]["error"].clone();
+        refused.as_str().is_some_and(|why| why.contains("restart it for `scale.executor: command`"))
+    });
     world.engine.run("server", "web-1", &["--label=app=web"]);
+    world.end(Signal::SIGTERM);
+    world.start();
     world.wait_up(&[world.engine.address("web-1", "bridge")]);
     world.while_loaded_at(120, false, || {
         eventually("it failed", || {
