@@ -1,4 +1,4 @@
-//! Floods at the full speed of a generator, and what clients notice of them: those that are connected,
+//! Floods, and what clients notice of them: those that are connected,
 //! busy or idle, those that connect, and those that send datagrams. Run with `--nocapture` for the figures.
 
 use std::{
@@ -15,8 +15,8 @@ use std::{
 use lb_userspace::{
     lab::{LabPlan, Netns, Topology, vip_v4, vip_v6},
     model::{
-        Attach, BackendSpec, Config, Endpoint, Listen, Policy, PortRange, Protocol, Service,
-        ServiceName, Weight,
+        Attach, BackendSpec, Config, Endpoint, Limits, Listen, Policy, PortRange, Protocol,
+        Service, ServiceName, Weight,
     },
 };
 use nix::sched::{CloneFlags, setns};
@@ -38,6 +38,8 @@ const IDLE_FIRST: u16 = 2_000;
 /// beside the flood.
 const CALLS: usize = 3_000;
 const PAUSE: Duration = Duration::from_millis(16);
+/// Flows that each table holds.
+const FLOWS: u32 = 8192;
 /// Packets of a call over a connection of its own, both ways.
 const PACKETS_A_CALL: f64 = 10.0;
 
@@ -81,7 +83,8 @@ impl std::fmt::Display for Tally {
 /// A datagram service beside the connections.
 fn with_datagrams(config: &mut Config) {
     let ports = PortRange::new(ASKED, ASKED).unwrap();
-    config.limits.embryos = 1024;
+    // A flood fills them several times a second.
+    config.limits = Limits { conns: FLOWS, embryos: FLOWS, ..Limits::default() };
     let web = &config.services[0];
     let listens = web.listens.iter().map(|listen| Listen {
         ports,

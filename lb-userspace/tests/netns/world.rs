@@ -123,7 +123,7 @@ impl World {
 
 /// Waits until something is so; the limit only keeps a broken test from hanging.
 pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let limit = Instant::now() + Duration::from_secs(20);
+    let limit = Instant::now() + Duration::from_secs(120);
     while !is_so() {
         assert!(Instant::now() < limit, "never: {what}");
         std::thread::sleep(Duration::from_millis(20));
