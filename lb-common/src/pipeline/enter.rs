@@ -4,6 +4,7 @@
 //! plainest shape of a packet and the commonest state of a flow.
 
 use super::{
+    Flow,
     conntrack::idle,
     dials,
     flow_key::FamilyKey as _,
@@ -18,7 +19,7 @@ use crate::{
         settings::Settings,
     },
     packet::{Headers, Packet},
-    tables::Tables,
+    tables::{Stage, Tables},
     wire::{
         ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet, PlainV4, PlainV6, field, is_vlan, protocol,
         tcp_flag,
@@ -80,6 +81,12 @@ fn plain<F: Plain, P: Packet, T: Tables>(packet: &mut P, tables: &T, now: u32) -
     if !is_plain(&headers, &entry, settings, idle) {
         return track();
     }
+    // Before anything else is known, that the call saves nothing which other packets would pay for.
+    if !requests::same_turn(&headers, &entry) {
+        let Headers { tcp_flags, payload, .. } = headers;
+        let flow = Flow { key: &key.widen(), settings, now, tcp_flags, payload };
+        requests::step(tables, &flow, &entry, Stage::Conn, entry.kind);
+    }
     let (flow, ingress) = (key.widen(), packet.ingress());
     let decision = if entry.kind == conn_kind::REPLY {
         reply::back(ingress, &headers, &flow, &entry, (entry.address, entry.port))
@@ -129,7 +136,7 @@ fn touch(entry: &SharedConn, now: u32, idle: u32) {
 /// What makes more of a packet than one lookup and one rewrite.
 const UNUSUAL_FLAGS: u16 = conn_flag::HAIRPIN;
 
-/// Whether a packet neither changes the state or the turn of its flow nor meets one that has ended. Datagrams
+/// Whether a packet neither changes the state of its flow nor meets one that has ended. Datagrams
 /// that nobody answers are a flow of their own kind: its first state is its only one.
 #[inline]
 fn is_plain(headers: &Headers, entry: &Conn, settings: &Settings, idle: u32) -> bool {
@@ -142,9 +149,5 @@ fn is_plain(headers: &Headers, entry: &Conn, settings: &Settings, idle: u32) -> 
     } else {
         (entry.kind == conn_kind::FORWARD, settings.udp_new_ticks)
     };
-    stays
-        && entry.flags & UNUSUAL_FLAGS == 0
-        && requests::same_turn(headers, entry)
-        && headers.hop_limit > 1
-        && idle <= limit
+    stays && entry.flags & UNUSUAL_FLAGS == 0 && headers.hop_limit > 1 && idle <= limit
 }

@@ -52,11 +52,15 @@ fn the_capacities_of_unequal_backends_are_found() {
     let world = unequal([4, 8, 16]);
     let before = shares(&world);
     assert!(before.iter().all(|share| (share - 1.0 / 3.0).abs() < 1e-3), "{before:?}");
-    let report = load(&world, 250.0, 15);
-    assert_eq!(report.failures(), 0, "{report:?}");
-    // They are as 4 to 2 to 1.
-    let [fast, middle, slow] = shares(&world);
-    assert!(fast > middle && middle > slow && fast > 2.0 * slow, "{fast} {middle} {slow}");
+    // They are as 4 to 2 to 1. A machine that does other things meanwhile may need longer to see it.
+    let found = (0..4).any(|_| {
+        let report = load(&world, 250.0, 15);
+        assert_eq!(report.failures(), 0, "{report:?}");
+        let [fast, middle, slow] = shares(&world);
+        eprintln!("shares {fast} {middle} {slow}");
+        fast > middle && middle > slow && fast > 2.0 * slow
+    });
+    assert!(found);
     let explained = explain(&world);
     assert!(explained.contains("requests in flight for its capacity"), "{explained}");
 }
