@@ -16,9 +16,7 @@ use aya_ebpf::{
 use crate::{
     frame::Frame,
     layout::{FRAME_LEN, ListenKey, Service},
-    maps::{
-        BACKEND_STATS, BACKENDS, Entry, FLOWS, FlowKey, LINKS, LISTEN, SERVICE_STATS, SLOTS,
-    },
+    maps::{BACKEND_STATS, BACKENDS, Entry, FLOWS, FlowKey, LINKS, LISTEN, SERVICE_STATS, SLOTS},
 };
 
 /// Reads the headers.
@@ -116,8 +114,22 @@ fn deliver(
         traffic.bytes += FRAME_LEN as u64;
     }
     frame.send_to(key, address, port, backend.macs, backend.macs2);
+    Some(leave(0))
+}
+
+/// A frame leaves as it is, by one of three links: the clients' addresses are spread over them.
+#[inline]
+pub fn redirect(context: *mut xdp_md) -> Option<u32> {
+    let key = Frame::of_xdp(context)?.parse()?;
+    Some(leave(u32::from_be(key.source) % 3))
+}
+
+#[inline(always)]
+fn leave(link: u32) -> u32 {
     // SAFETY: the pointer is to a map of the right kind.
-    Some(unsafe { bpf_redirect_map((&raw const LINKS).cast_mut().cast::<c_void>(), 0, 0) } as u32)
+    unsafe {
+        bpf_redirect_map((&raw const LINKS).cast_mut().cast::<c_void>(), link.into(), 0) as u32
+    }
 }
 
 /// A hash of a flow, good enough to spread flows over slots.

@@ -50,6 +50,12 @@ pub fn pass(_context: XdpContext) -> u32 {
     XDP_PASS
 }
 
+/// Sends the frame on as it is.
+#[xdp]
+pub fn redirect(context: XdpContext) -> u32 {
+    floor::redirect(context.ctx).unwrap_or(XDP_DROP)
+}
+
 #[classifier]
 pub fn tc_stub(_context: TcContext) -> i32 {
     0

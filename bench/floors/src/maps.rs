@@ -62,6 +62,6 @@ pub static BACKENDS: Array<Backend> = Array::with_max_entries(1024, 0);
 pub static SERVICE_STATS: PerCpuArray<Traffic> = PerCpuArray::with_max_entries(1024, 0);
 #[map]
 pub static BACKEND_STATS: PerCpuArray<Traffic> = PerCpuArray::with_max_entries(1024, 0);
-/// The way out.
+/// The way out; of the program that only sends on there are three.
 #[map]
-pub static LINKS: DevMap = DevMap::with_max_entries(1, 0);
+pub static LINKS: DevMap = DevMap::with_max_entries(3, 0);

@@ -20,6 +20,8 @@ pub(super) enum Kind {
     Stack,
     /// The real program at XDP, for datagrams from a driver only.
     Xdp,
+    /// A program at XDP that does nothing but send datagrams on, to the backends by their clients' addresses.
+    Redirect,
     /// DNAT by nftables, backends in turn.
     Nft,
     /// The same over IPv6.
@@ -48,6 +50,8 @@ pub(super) enum Kind {
     Proxy,
     /// A process of the host calls the VIP: hooks at its sockets, one backend.
     Host,
+    /// A process of the host calls one backend at its own address: nothing is on the way.
+    Direct,
 }
 
 impl Kind {
@@ -60,6 +64,7 @@ impl Kind {
             Self::Link,
             Self::Stack,
             Self::Xdp,
+            Self::Redirect,
             Self::Nft,
             Self::Nft6,
             Self::Iptables,
@@ -71,7 +76,7 @@ impl Kind {
         let many =
             |count: &u16| [Self::WeirOf(*count), Self::NftOf(*count), Self::IptablesOf(*count)];
         all.extend(services.iter().flat_map(many));
-        all.extend([Self::One, Self::Docker, Self::Proxy, Self::Host]);
+        all.extend([Self::One, Self::Docker, Self::Proxy, Self::Host, Self::Direct]);
         all
     }
 
@@ -94,9 +99,11 @@ impl Kind {
             | Self::Link
             | Self::Stack
             | Self::Xdp
+            | Self::Redirect
             | Self::Nft
             | Self::Nft6
             | Self::Routing
+            | Self::Direct
             | Self::WeirOf(_)
             | Self::NftOf(_) => None,
         }
@@ -110,6 +117,7 @@ impl Kind {
             Self::Link => "weir, by link".to_owned(),
             Self::Stack => "weir, by the stack".to_owned(),
             Self::Xdp => "weir at xdp".to_owned(),
+            Self::Redirect => "redirect at xdp".to_owned(),
             Self::Nft => "nft".to_owned(),
             Self::Nft6 => "nft v6".to_owned(),
             Self::Iptables => "iptables".to_owned(),
@@ -124,6 +132,7 @@ impl Kind {
             Self::Docker => "docker -p".to_owned(),
             Self::Proxy => "docker-proxy".to_owned(),
             Self::Host => "weir, from the host".to_owned(),
+            Self::Direct => "direct, from the host".to_owned(),
         }
     }
 
@@ -134,6 +143,11 @@ impl Kind {
         } else {
             0
         }
+    }
+
+    /// Whether backends are called at their own addresses.
+    pub(super) const fn is_direct(self) -> bool {
+        matches!(self, Self::Redirect | Self::Routing | Self::Direct)
     }
 
     pub(super) const fn is_v6(self) -> bool {
@@ -168,6 +182,11 @@ impl Task {
         Self::Check,
     ];
 
+    /// All names, for who gave another one.
+    pub(super) fn names() -> String {
+        Self::ALL.map(Self::name).join(", ")
+    }
+
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Datagrams => "datagrams",
@@ -185,19 +204,24 @@ impl Task {
     /// HTTP load knows one address only, and bulk and latency need no second opinion.
     pub(super) const fn has(self, kind: Kind) -> bool {
         use Kind::{
-            Again, Docker, Haproxy, Host, Iptables, IptablesOf, Ipvs, Link, Nft, Nft6, NftOf,
-            Nginx, One, Proxy, Routing, Stack, Weir, Weir6, WeirOf, Xdp,
+            Again, Direct, Docker, Haproxy, Host, Iptables, IptablesOf, Ipvs, Link, Nft, Nft6,
+            NftOf, Nginx, One, Proxy, Redirect, Routing, Stack, Weir, Weir6, WeirOf, Xdp,
         };
         let many = matches!(kind, WeirOf(_) | NftOf(_) | IptablesOf(_));
         match self {
             Self::Datagrams => {
-                matches!(kind, Weir | Again | Link | Stack | Xdp | Nft | Iptables | Routing)
+                matches!(kind, Weir | Again | Link | Stack | Xdp | Redirect | Nft)
+                    || matches!(kind, Iptables | Routing)
             }
             Self::NewDatagrams => matches!(kind, Weir | Xdp | Nft | Iptables),
-            Self::KeepAlive | Self::OneEach => !matches!(kind, Routing | Xdp),
+            Self::KeepAlive | Self::OneEach => !matches!(kind, Routing | Xdp | Redirect),
             Self::Large => matches!(kind, Weir | Nft | Iptables | Ipvs | Haproxy | Nginx),
             Self::Bulk => matches!(kind, Weir | Nft | Iptables | Routing | Haproxy | Nginx),
-            Self::Latency => !many && !matches!(kind, Again | Link | Stack | Xdp | Proxy | Host),
+            Self::Latency => {
+                !many
+                    && !matches!(kind, Again | Link | Stack | Xdp | Redirect)
+                    && !matches!(kind, Proxy | Host | Direct)
+            }
             Self::OpenLoop => {
                 matches!(kind, Weir | Again | Weir6 | Nft | Nft6 | Iptables | Ipvs)
                     || matches!(kind, Haproxy | Nginx | One | Docker)

@@ -15,7 +15,7 @@ mod udp;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use lb_userspace::{
     lab::reap_stale,
     plot::{BLUE, GREEN, Line, Lines, ORANGE, Stroke},
@@ -44,6 +44,9 @@ pub(crate) struct Options {
     /// One round of one second a load: is everything still in one piece?
     #[arg(long)]
     quick: bool,
+    /// Only loads that have this in their name (datagrams, keep-alive, one connection each, bulk, ..)
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
     /// Decides the order
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -77,13 +80,17 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let (rounds, size) = if options.quick { (1, quick) } else { (options.rounds.max(1), full) };
     let services: &[u16] = if options.quick { &[1_000] } else { &[1_000, 10_000] };
     let mut report = Report::begin("path", rounds, options.seed);
+    let only = options.only.as_deref().unwrap_or_default();
+    let tasks: Vec<Task> = Task::ALL.into_iter().filter(|it| it.name().contains(only)).collect();
+    ensure!(!tasks.is_empty(), "no load has \"{only}\" in its name: {}", Task::names());
+    let asked = |kind: &Kind| tasks.iter().any(|task| task.has(*kind));
     let (kinds, missing): (Vec<_>, Vec<_>) =
-        Kind::all(services).into_iter().partition(|kind| kind.obstacle().is_none());
+        Kind::all(services).into_iter().filter(asked).partition(|kind| kind.obstacle().is_none());
     for kind in missing {
         let why = kind.obstacle().unwrap_or_default();
         report.notes.push(format!("{} is left out: {why}", kind.name()));
     }
-    let runs = kinds.iter().map(|kind| Task::ALL.iter().filter(|it| it.has(*kind)).count() + 1);
+    let runs = kinds.iter().map(|kind| tasks.iter().filter(|it| it.has(*kind)).count() + 1);
     let mut bench = Bench {
         options,
         meter: Meter::new()?,
@@ -94,7 +101,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         peers: BTreeMap::new(),
     };
     for _ in 0..rounds {
-        bench.round(&kinds)?;
+        bench.round(&kinds, &tasks)?;
     }
     report.rows = rows::rows(&bench.samples, services);
     report.series = series(&bench.samples);
@@ -117,7 +124,7 @@ struct Bench<'a> {
 
 impl Bench<'_> {
     /// Everything once, on new planes: what one way leaves behind never meets another.
-    fn round(&mut self, kinds: &[Kind]) -> Result<()> {
+    fn round(&mut self, kinds: &[Kind], tasks: &[Task]) -> Result<()> {
         let mut planes = Vec::new();
         for kind in kinds {
             self.progress.step(&format!("{}, set-up", kind.name()));
@@ -127,7 +134,7 @@ impl Bench<'_> {
             planes.push(plane);
         }
         let mut sources = 1..=u8::MAX;
-        for task in self.shuffle.order(Task::ALL.len()).into_iter().map(|at| Task::ALL[at]) {
+        for task in self.shuffle.order(tasks.len()).into_iter().map(|at| tasks[at]) {
             for index in self.shuffle.order(planes.len()) {
                 let plane = &mut planes[index];
                 if !task.has(plane.kind) {

@@ -78,7 +78,7 @@ impl Plane {
             forwarding: true,
             checksum_offload: true,
             // XDP hands frames only to a link that polls.
-            gro: kind == Kind::Xdp,
+            gro: matches!(kind, Kind::Xdp | Kind::Redirect),
         };
         let lab = Lab::new("weirbench", plan)?;
         let servers = Servers::start(&lab, meter)?;
@@ -112,7 +112,7 @@ impl Plane {
             Kind::Haproxy | Kind::Nginx => plane.carry(meter)?,
             Kind::Docker | Kind::Proxy => plane.publish(meter)?,
             Kind::Host => plane.follow(meter)?,
-            Kind::Routing => {}
+            Kind::Redirect | Kind::Routing | Kind::Direct => {}
         }
         Ok(plane)
     }
@@ -127,7 +127,7 @@ impl Plane {
             Kind::Haproxy => &["haproxy", "-v"],
             Kind::Nginx => &["nginx", "-v"],
             Kind::Docker | Kind::Proxy => &["dockerd", "--version"],
-            Kind::Routing => &["ip", "-V"],
+            Kind::Redirect | Kind::Routing | Kind::Direct => &["ip", "-V"],
             Kind::Weir
             | Kind::Again
             | Kind::Weir6
@@ -162,7 +162,7 @@ impl Plane {
 
     /// Where clients find a service: at the VIP, or at the backends themselves.
     pub(crate) fn targets(&self, service: Service) -> Vec<SocketAddr> {
-        let address: IpAddr = if self.kind == Kind::Routing {
+        let address: IpAddr = if self.kind.is_direct() {
             return self.backends(service);
         } else if self.kind == Kind::Docker {
             LB_V4.into()
@@ -180,7 +180,7 @@ impl Plane {
 
     /// Where the client is.
     pub(crate) fn client(&self) -> &Netns {
-        if matches!(self.kind, Kind::Proxy | Kind::Host) {
+        if matches!(self.kind, Kind::Proxy | Kind::Host | Kind::Direct) {
             self.lab.lb()
         } else {
             self.lab.client()
@@ -189,7 +189,7 @@ impl Plane {
 
     /// The backends of a service.
     fn backends(&self, service: Service) -> Vec<SocketAddr> {
-        let one = service == BULK || matches!(self.kind, Kind::One | Kind::Host);
+        let one = service == BULK || matches!(self.kind, Kind::One | Kind::Host | Kind::Direct);
         let count = if one { 1 } else { usize::from(BACKENDS) };
         let address = |v4: Ipv4Addr, v6: Ipv6Addr| -> IpAddr {
             if self.kind.is_v6() { v6.into() } else { v4.into() }

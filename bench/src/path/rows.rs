@@ -40,7 +40,7 @@ const DOCKER_EACH: Option<Bar> = Some(Bar::at_least(1.15, 1.30));
 const PROXY: Option<Bar> = Some(Bar::at_least(2.5, 3.0));
 const LATENCY: Option<Bar> = Some(Bar::at_most(1.00, 0.80));
 
-const QUOTIENTS: [Quotient; 33] = [
+const QUOTIENTS: [Quotient; 37] = [
     quotient("A/A", Metric::DatagramCpu, Kind::Again, Kind::Weir, None),
     quotient("A/A", Metric::KeepAliveCpu, Kind::Again, Kind::Weir, None),
     quotient("A/A", Metric::OneEachCpu, Kind::Again, Kind::Weir, None),
@@ -49,6 +49,8 @@ const QUOTIENTS: [Quotient; 33] = [
     quotient("E1", Metric::DatagramCpu, Kind::Iptables, Kind::Weir, HIGHER),
     quotient("E1", Metric::DatagramCpu, Kind::Routing, Kind::Weir, HIGHER),
     quotient("E2", Metric::DatagramCpu, Kind::Nft, Kind::Xdp, XDP),
+    quotient("E2", Metric::DatagramCpu, Kind::Nft, Kind::Redirect, HIGHER),
+    quotient("E2", Metric::DatagramCpu, Kind::Xdp, Kind::Redirect, LOWER),
     quotient("E3", Metric::NewDatagramCpu, Kind::Nft, Kind::Weir, NEW_UDP),
     quotient("E3", Metric::NewDatagramCpu, Kind::Nft, Kind::Xdp, NEW_XDP),
     quotient("E3", Metric::NewDatagramCpu, Kind::Iptables, Kind::Weir, HIGHER),
@@ -72,7 +74,9 @@ const QUOTIENTS: [Quotient; 33] = [
     quotient("E9", Metric::Latency, Kind::One, Kind::Docker, LOWER),
     quotient("E10", Metric::KeepAliveCpu, Kind::Proxy, Kind::Host, PROXY),
     quotient("E10", Metric::KeepAliveRate, Kind::Host, Kind::Proxy, HIGHER),
+    quotient("E10", Metric::KeepAliveCpu, Kind::Proxy, Kind::Direct, HIGHER),
     quotient("E10", Metric::OneEachCpu, Kind::Proxy, Kind::Host, PROXY),
+    quotient("E10", Metric::OneEachCpu, Kind::Proxy, Kind::Direct, HIGHER),
     quotient("E10", Metric::OneEachRate, Kind::Host, Kind::Proxy, HIGHER),
 ];
 

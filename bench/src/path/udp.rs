@@ -7,11 +7,12 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use lb_userspace::lab::{LB_MAC, Netns, UPLINK};
+use lb_userspace::lab::{LB_MAC, LabBackend, Netns, UPLINK};
 use nix::net::if_::if_nametoindex;
 
 use super::{
     cpu::Meter,
+    kind::Kind,
     plane::{DATAGRAMS, Plane},
 };
 use crate::program::{
@@ -67,7 +68,13 @@ fn send(
     let uplink = if_nametoindex(UPLINK)?;
     let mut rig = Rig::load(floors, 1, uplink)?;
     let plan = |flows| addressed(Packet::udp(target).plan(flows), LB_MAC.0);
-    let at_xdp = plane.xdp()?;
+    let at_xdp = if plane.kind == Kind::Redirect {
+        let link = |backend: &LabBackend| if_nametoindex(backend.host_link.as_str());
+        rig.leave_by(plane.lab.backends().iter().map(link).collect::<nix::Result<Vec<_>>>()?)?;
+        Some(rig.fd("redirect")?)
+    } else {
+        plane.xdp()?
+    };
     rig.inject(at_xdp.as_ref(), plan(FEW), WARM_UP, uplink)?;
     thread::sleep(Duration::from_millis(100));
     let (cpu, deferred) = (thread_seconds()?, meter.deferred()?);

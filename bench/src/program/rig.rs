@@ -24,6 +24,7 @@ pub(crate) struct Rig {
     plan: Array<MapData, Plan>,
     xdp_target: ProgramArray<MapData>,
     tc_target: ProgramArray<MapData>,
+    links: DevMap<MapData>,
 }
 
 /// What the kernel says of a run.
@@ -55,9 +56,18 @@ impl Rig {
         let plan = take("PLAN")?.try_into()?;
         let xdp_target = take("XDP_TARGET")?.try_into()?;
         let tc_target = take("TC_TARGET")?.try_into()?;
-        let mut links: DevMap<_> = take("LINKS")?.try_into()?;
-        links.set(0, ifindex, None, 0)?;
-        Ok(Self { ebpf, plan, xdp_target, tc_target })
+        let links = take("LINKS")?.try_into()?;
+        let mut rig = Self { ebpf, plan, xdp_target, tc_target, links };
+        rig.leave_by([ifindex])?;
+        Ok(rig)
+    }
+
+    /// The links that packets leave by, three at most.
+    pub(crate) fn leave_by(&mut self, links: impl IntoIterator<Item = u32>) -> Result<()> {
+        for (index, link) in (0..).zip(links) {
+            self.links.set(index, link, None, 0)?;
+        }
+        Ok(())
     }
 
     /// Writes the one service and its one backend.
