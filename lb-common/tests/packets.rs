@@ -20,6 +20,7 @@ use lb_common::{
 use table::{
     Expected, compare,
     frame::{tcp, udp},
+    nobody::tagged,
     pieces::{fragments, reset},
     rows::rows,
     turns::{Known, stories},
@@ -432,18 +433,63 @@ fn resets_are_not_answered_and_nothing_is_where_nobody_wants_it() {
         tables
     };
     let nobody = tcp(client, "198.18.1.1:81", "S").build();
-    let datagram = udp(client, "198.18.1.1:53").build();
-    let mut no_server = tables_once();
-    no_server.listens.values_mut().for_each(|service| service.usable = 0);
+    let datagram = udp(client, "198.18.1.1:54").build();
     for (tables, before, reason) in [
         (bereft(client), over, Reason::BackendGone),
         (silent(), data.build(), Reason::BackendGone),
         (silent(), nobody, Reason::NoBackend),
-        (no_server, datagram, Reason::NoBackend),
+        (silent(), datagram, Reason::NoBackend),
     ] {
         let mut after = before.clone();
         let verdict = run(&tables, &mut after);
         assert_eq!((verdict.reason, verdict.action, after), (reason, Action::Drop, before));
+    }
+}
+
+#[test]
+fn datagrams_for_nobody_are_answered_at_a_rate() {
+    // Whether a datagram is answered so many milliseconds after the one before.
+    let answered = |tables: &MemoryTables, source: String, vip: &str, pause_ms: u64| {
+        tables.clock_ns.set(tables.clock_ns.get() + pause_ms * 1_000_000);
+        let verdict = run(tables, &mut udp(&source, vip).build());
+        assert_eq!(verdict.reason, Reason::NoBackend);
+        verdict.action == Action::Transmit
+    };
+    for (vip, of_one, of_many) in [
+        ("198.18.1.1:54", "198.18.7.7:1", "198.18.X.Y:1"),
+        // A host has many addresses.
+        ("[fd00:18:1::1]:54", "[fd00:18:7::Y]:1", "[fd00:18:X:Y::1]:1"),
+    ] {
+        let tables = tables_once();
+        tables.clock_ns.set(1 << 40);
+        let name = |of: &str, n: u64| {
+            of.replace('X', &(n / 250).to_string()).replace('Y', &(n % 250).to_string())
+        };
+        let count = |tries: u64, of: &str, pause_ms: u64| {
+            let ok = |n: &u64| answered(&tables, name(of, *n), vip, pause_ms);
+            (0..tries).filter(ok).count()
+        };
+        for (what, tries, of, pause_ms, expected) in [
+            ("a burst of one source, and the one that is always there", 100, of_one, 0, 11),
+            ("ten a second", 1000, of_one, 1, 10),
+            ("others are told meanwhile", 40, of_many, 0, 40),
+            ("what is left of what all of them have", 1000, of_many, 0, 10),
+            ("a thousand a second", 2000, of_many, 1, 2000),
+            ("a silence", 1, of_many, 60_000, 1),
+            ("and no more than a burst", 1000, of_many, 0, 50),
+        ] {
+            assert_eq!(count(tries, of, pause_ms), expected, "{vip}: {what}");
+        }
+    }
+}
+
+#[test]
+fn datagrams_for_nobody_are_answered_from_tagged_links() {
+    let tables = tables_once();
+    for row in tagged() {
+        let mut bytes = row.input.clone();
+        let Verdict { reason, action, ifindex, .. } = run(&tables, &mut bytes);
+        compare("host", &row, &Expected { reason, action, ifindex, bytes });
     }
 }
 

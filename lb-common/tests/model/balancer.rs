@@ -19,6 +19,16 @@ pub struct Arrival<'a> {
     pub link: u32,
     pub now: u32,
     pub micros: u32,
+    pub clock: Clock,
+}
+
+/// What buckets of messages go by.
+#[derive(Clone, Copy, Debug)]
+pub enum Clock {
+    /// Nanoseconds.
+    At(u64),
+    /// A clock that nobody else sees; whether there was a message.
+    Told(bool),
 }
 
 /// Packets and bytes of a service or a backend.
@@ -52,7 +62,13 @@ pub struct Balancer {
     pub heard: Vec<Heard>,
     /// What the first fragments of packets said: their ports and protocol, and when.
     pub firsts: BTreeMap<(IpAddr, IpAddr, (u32, u8)), First>,
+    /// How empty the bucket of a source is, and that of everybody, in nanoseconds, and since when.
+    pub buckets: BTreeMap<Option<u128>, (u64, u64)>,
 }
+
+/// How long a bucket of messages takes for one, and how long until it is full: of a source, and of all.
+const SOURCE_MESSAGES: (u64, u64) = (100_000_000, 1_000_000_000);
+const ALL_MESSAGES: (u64, u64) = (1_000_000, 50_000_000);
 
 /// What the tables say (`ticks_per_second`).
 const TICKS_PER_SECOND: u32 = 100;
@@ -74,6 +90,7 @@ impl Balancer {
             backends: BTreeMap::new(),
             heard: Vec::new(),
             firsts: BTreeMap::new(),
+            buckets: BTreeMap::new(),
         }
     }
 
@@ -125,6 +142,12 @@ impl Balancer {
                     let bytes = frame::reset(arrival.bytes, &packet);
                     (reason, Fate::Return, (service, backend), bytes)
                 }
+                Err((reason @ ("no-backend" | "backend-gone"), service, backend))
+                    if packet.udp && self.tells(arrival, &packet) =>
+                {
+                    let bytes = frame::unreachable(arrival.bytes, &packet);
+                    (reason, Fate::Return, (service, backend), bytes)
+                }
                 Err((reason, service, backend)) => {
                     let drops = ["source-denied", "no-backend", "backend-gone"];
                     let fate = if drops.contains(&reason) { Fate::Drop } else { Fate::Pass };
@@ -134,6 +157,41 @@ impl Balancer {
         };
         self.count(reason, service, backend, arrival.bytes.len() as u64);
         Ok(Outcome { reason, fate, service, backend, bytes })
+    }
+
+    /// Whether the sender of a datagram for nobody is told: one host, by a frame for one (RFC 1122, 3.2.2;
+    /// RFC 4443, 2.4 (e)), and not too often.
+    fn tells(&mut self, arrival: &Arrival<'_>, packet: &Segment) -> bool {
+        let own = match packet.from.ip() {
+            IpAddr::V4(v4) => matches!(v4.octets()[0], 0 | 127 | 224..),
+            IpAddr::V6(v6) => v6.is_multicast() || v6.segments()[..6] == [0; 6],
+        };
+        let group = match packet.to.ip() {
+            IpAddr::V4(v4) => v4.octets()[0] >= 224,
+            IpAddr::V6(v6) => v6.is_multicast(),
+        };
+        if packet.later() || own || group || arrival.bytes[0] & 1 == 1 {
+            return false;
+        }
+        let nanos = match arrival.clock {
+            Clock::Told(told) => return told,
+            Clock::At(nanos) => nanos,
+        };
+        // Of IPv6 the network counts.
+        let source = match packet.from.ip() {
+            IpAddr::V4(v4) => u128::from(v4.to_bits()),
+            IpAddr::V6(v6) => v6.to_bits() >> 64 << 64,
+        };
+        self.drains(Some(source), SOURCE_MESSAGES, nanos) && self.drains(None, ALL_MESSAGES, nanos)
+    }
+
+    /// Takes one out of a bucket, if there is one.
+    fn drains(&mut self, of: Option<u128>, (each, full): (u64, u64), nanos: u64) -> bool {
+        let (missing, since) = self.buckets.get(&of).copied().unwrap_or((0, nanos));
+        let missing = missing.saturating_sub(nanos - since);
+        let there = missing <= full;
+        self.buckets.insert(of, (missing + if there { each } else { 0 }, nanos));
+        there
     }
 
     /// A packet with its ports; those of a later fragment are the first one's, for thirty seconds.

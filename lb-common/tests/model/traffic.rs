@@ -433,6 +433,7 @@ fn services() -> Vec<Service> {
             udp: true,
             ..service(15, Policy::Turn, both(55), &[(7, 1), (11, 1), (9, 1)])
         }),
+        Service { udp: true, ..service(16, Policy::Maglev, both(56), &[]) },
     ]
 }
 

@@ -17,7 +17,7 @@ use crate::{
     load_with,
     model::{
         Fate, Outcome,
-        balancer::{Arrival, Balancer},
+        balancer::{Arrival, Balancer, Clock},
         config::Config,
         frame,
         tables::world,
@@ -146,7 +146,9 @@ fn one(
     at: &str,
 ) {
     let actual = outcome(mode, dataplane.test_run(mode, input).unwrap());
-    let arrival = Arrival { bytes: input, link: LINK, now: 0, micros: 0 };
+    // The kernel's clock runs: whether there was a token is its to say.
+    let clock = Clock::Told(matches!(actual.fate, Fate::Return | Fate::Link(LINK)));
+    let arrival = Arrival { bytes: input, link: LINK, now: 0, micros: 0, clock };
     let mut expected =
         model.take(&arrival, actual.backend).unwrap_or_else(|why| panic!("{at}: {why}"));
     expected.fate = told(mode, expected.fate);
