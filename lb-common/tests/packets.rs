@@ -232,6 +232,57 @@ fn a_syn_that_comes_again_takes_no_turn() {
 }
 
 #[test]
+fn a_port_that_is_used_again_is_decided_anew() {
+    let (client, vip) = ("198.18.0.2:41000", "198.18.1.1:80");
+    let [first, second] = ["198.18.10.2:8080", "198.18.10.9:8080"];
+    let to = |flags| (tcp(client, vip, flags), Reason::Forwarded);
+    let from = |backend, flags| (tcp(backend, client, flags), Reason::Replied);
+    let opened = || vec![to("S"), from(first, "SA"), to("A")];
+    // What ends the first flow, and whether the next SYN is another one's.
+    let ends = [
+        ("nothing", vec![], false),
+        ("the client's FIN", vec![to("FA")], true),
+        ("the backend's FIN", vec![from(first, "FA")], true),
+        ("both, and the last ACK", vec![from(first, "FA"), to("FA"), from(first, "A")], true),
+        ("both at once", vec![to("FA"), from(first, "FA"), to("A"), from(first, "A")], true),
+        ("the client's reset", vec![to("R")], true),
+        ("the backend's reset", vec![from(first, "RA")], true),
+    ];
+    for (what, end, anew) in ends {
+        let mut tables = tables_once();
+        let spare = Backend { address: address("198.18.10.9"), ..tables.backends[&1] };
+        tables.backends.insert(31, spare);
+        tables.pages.insert(1, vec![1, 31]);
+        for service in tables.listens.values_mut().filter(|service| service.id == 1) {
+            (service.select, service.table_len) = (select::TURN, 2);
+        }
+        for (frame, reason) in [opened(), end].concat() {
+            assert_eq!(run(&tables, &mut frame.build()).reason, reason, "{what}: {frame:?}");
+        }
+        // The SYN may come again, and its answer; one flow is open then.
+        let (backend, other) = if anew { (second, first) } else { (first, second) };
+        for _ in 0..2 {
+            let mut syn = tcp(client, vip, "S").build();
+            assert_eq!(run(&tables, &mut syn).reason, Reason::Forwarded, "{what}");
+            assert_eq!(destination(&syn)[3], if anew { 9 } else { 2 }, "{what}");
+        }
+        let rest =
+            [from(backend, "SA"), to("A"), from(backend, "A"), from(backend, "FA"), to("FA")];
+        let open = |tables: &MemoryTables| tables.flows.borrow().values().sum::<u64>();
+        assert_eq!(open(&tables), 1, "{what}");
+        // What the other backend still has to say is for nobody.
+        for flags in ["A", "FA", "R"] {
+            let verdict = run(&tables, &mut tcp(other, client, flags).build());
+            assert_eq!(verdict.reason, Reason::NoListener, "{what}: {flags}");
+        }
+        for (frame, reason) in rest {
+            assert_eq!(run(&tables, &mut frame.build()).reason, reason, "{what}: {frame:?}");
+        }
+        assert_eq!(open(&tables), 0, "{what}");
+    }
+}
+
+#[test]
 fn an_ipv4_mapped_client_is_in_no_allow_list_of_ipv4() {
     let mut tables = tables_once();
     let key =

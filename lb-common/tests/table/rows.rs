@@ -8,6 +8,7 @@ use super::{
     direct::direct,
     frame::{CLIENT_MAC, Frame, LOCAL_MAC, tcp, udp},
     guards::guards,
+    lives::lives,
     nobody::nobody,
     tunnels::tunnels,
     world::{BACKEND_MAC, BRIDGE_MAC, OTHER_LINK, UPLINK, VETH},
@@ -57,6 +58,7 @@ pub fn rows() -> Vec<Row> {
         corners(),
         direct(),
         guards(),
+        lives(),
         nobody(),
         tunnels(),
     ]
