@@ -264,6 +264,8 @@ fn the_pipeline_does_what_the_model_says() {
         "no-backend",
         "backend-gone",
         "no-way",
+        "icmp-error",
+        "too-big",
     ];
     for reason in seen {
         assert!(reasons.get(reason).is_some_and(|count| *count > packets / 20_000), "{reason}");

@@ -8,8 +8,10 @@ use std::{
 use super::{
     Fate, Outcome,
     config::{Backend, Config, Policy, Service, State, Way},
+    errors::left,
     flow::{Client, Flow, Phase, Side, elapsed},
     frame::{self, ACK, FIN, RST, SYN, Segment},
+    message,
 };
 
 /// A frame as it arrives.
@@ -76,6 +78,9 @@ const TICKS_PER_SECOND: u32 = 100;
 /// Why a packet ends without being sent on, and whom that is about.
 type End = (&'static str, u32, u32);
 
+/// Why a packet ended, what became of it, whom that is about, and the frame.
+pub type Ended = (&'static str, Fate, (u32, u32), Vec<u8>);
+
 impl Balancer {
     pub fn new(config: Config) -> Self {
         Self {
@@ -125,38 +130,54 @@ impl Balancer {
     pub fn take(&mut self, arrival: &Arrival<'_>, chosen: u32) -> Result<Outcome, String> {
         let read = frame::read(arrival.bytes).and_then(|packet| self.whole(packet, arrival.now));
         let (reason, fate, (service, backend), bytes) = match read {
-            Err(reason) => (reason, Fate::Pass, (0, 0), arrival.bytes.to_vec()),
+            Err("icmp") => self.error(arrival),
+            Err(reason) => left(arrival, reason),
             Ok(packet) => match self.segment(arrival, &packet, chosen)? {
-                Ok((side, flow)) if self.is_stranded(arrival, &packet, side, &flow) => {
-                    ("no-way", Fate::Drop, (flow.service, flow.id), arrival.bytes.to_vec())
-                }
-                Ok((side, flow)) => {
-                    let fate = self.fate(arrival, &packet, side, &flow);
-                    let bytes = self.translated(arrival, &packet, side, &flow, fate);
-                    let reason = if side == Side::Client { "forwarded" } else { "replied" };
-                    (reason, fate, (flow.service, flow.id), bytes)
-                }
-                Err((reason @ ("no-backend" | "backend-gone"), service, backend))
-                    if !packet.udp && packet.flags & RST == 0 && !packet.later() =>
-                {
-                    let bytes = frame::reset(arrival.bytes, &packet);
-                    (reason, Fate::Return, (service, backend), bytes)
-                }
-                Err((reason @ ("no-backend" | "backend-gone"), service, backend))
-                    if packet.udp && self.tells(arrival, &packet) =>
-                {
-                    let bytes = frame::unreachable(arrival.bytes, &packet);
-                    (reason, Fate::Return, (service, backend), bytes)
-                }
-                Err((reason, service, backend)) => {
-                    let drops = ["source-denied", "no-backend", "backend-gone"];
-                    let fate = if drops.contains(&reason) { Fate::Drop } else { Fate::Pass };
-                    (reason, fate, (service, backend), arrival.bytes.to_vec())
-                }
+                Ok((side, flow)) => self.sent(arrival, &packet, side, &flow),
+                Err(end) => self.ended(arrival, &packet, end),
             },
         };
         self.count(reason, service, backend, arrival.bytes.len() as u64);
         Ok(Outcome { reason, fate, service, backend, bytes })
+    }
+
+    /// A packet of a flow.
+    fn sent(&self, arrival: &Arrival<'_>, packet: &Segment, side: Side, flow: &Flow) -> Ended {
+        let whom = (flow.service, flow.id);
+        if self.is_stranded(arrival, packet.tagged, side, flow) {
+            return ("no-way", Fate::Drop, whom, arrival.bytes.to_vec());
+        }
+        let fate = self.fate(arrival, packet.tagged, side, flow);
+        if let Some(tunnel) = flow.tunnel {
+            let at = (packet.ip, Some(packet));
+            let (reason, fate, bytes) = self.wrapped(arrival, at, flow, tunnel, fate);
+            return (reason, fate, whom, bytes);
+        }
+        let bytes = self.translated(arrival, packet, side, flow, fate);
+        (if side == Side::Client { "forwarded" } else { "replied" }, fate, whom, bytes)
+    }
+
+    /// A packet that is not sent on.
+    fn ended(
+        &mut self,
+        arrival: &Arrival<'_>,
+        packet: &Segment,
+        (reason, service, backend): End,
+    ) -> Ended {
+        let whom = (service, backend);
+        let unserved = matches!(reason, "no-backend" | "backend-gone") && !packet.later();
+        if unserved && !packet.udp && packet.flags & RST == 0 {
+            return (reason, Fate::Return, whom, frame::reset(arrival.bytes, packet));
+        }
+        if unserved && packet.udp && self.tells(arrival, packet) {
+            let quoted = (packet.end - packet.ip).min(128) / 4 * 4;
+            let says = message::NOBODY_THERE;
+            let bytes = message::message(arrival.bytes, packet.ip, quoted, says);
+            return (reason, Fate::Return, whom, bytes);
+        }
+        let drops = ["source-denied", "no-backend", "backend-gone"];
+        let fate = if drops.contains(&reason) { Fate::Drop } else { Fate::Pass };
+        (reason, fate, whom, arrival.bytes.to_vec())
     }
 
     /// Whether the sender of a datagram for nobody is told: one host, by a frame for one (RFC 1122, 3.2.2;
@@ -170,7 +191,7 @@ impl Balancer {
             IpAddr::V4(v4) => v4.octets()[0] >= 224,
             IpAddr::V6(v6) => v6.is_multicast(),
         };
-        if packet.later() || own || group || arrival.bytes[0] & 1 == 1 {
+        if own || group || arrival.bytes[0] & 1 == 1 {
             return false;
         }
         let nanos = match arrival.clock {
@@ -481,23 +502,24 @@ impl Balancer {
             came_by: came_by(arrival, packet),
             counted: service.counts_requests,
             direct,
+            tunnel: service.tunnel,
             waiting: service.counts_requests.then_some(arrival.micros),
         }
     }
 
     /// Whether only the stack could send a packet on that keeps the VIP: it would come back.
-    fn is_stranded(
+    pub fn is_stranded(
         &self,
         arrival: &Arrival<'_>,
-        packet: &Segment,
+        tagged: bool,
         side: Side,
         flow: &Flow,
     ) -> bool {
-        flow.direct && self.fate(arrival, packet, side, flow) == Fate::Pass
+        flow.direct && self.fate(arrival, tagged, side, flow) == Fate::Pass
     }
 
     /// Which way a packet of a flow goes.
-    fn fate(&self, arrival: &Arrival<'_>, packet: &Segment, side: Side, flow: &Flow) -> Fate {
+    pub fn fate(&self, arrival: &Arrival<'_>, tagged: bool, side: Side, flow: &Flow) -> Fate {
         let out = match side {
             Side::Backend => flow.came_by.link.map_or(Way::Stack, Way::Link),
             Side::Client => self.config.backends[&flow.id].way,
@@ -505,10 +527,8 @@ impl Balancer {
         match out {
             Way::Stack => Fate::Pass,
             // Only the stack takes a tag off, and only it puts one on.
-            Way::Link(_) if packet.tagged && side == Side::Backend => Fate::Pass,
-            Way::Link(link) | Way::Inside(link) if packet.tagged && link != arrival.link => {
-                Fate::Pass
-            }
+            Way::Link(_) if tagged && side == Side::Backend => Fate::Pass,
+            Way::Link(link) | Way::Inside(link) if tagged && link != arrival.link => Fate::Pass,
             Way::Inside(link) => Fate::Inside(link),
             Way::Link(link) if link == arrival.link => Fate::Return,
             Way::Link(link) => Fate::Link(link),
