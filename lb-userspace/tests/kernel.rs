@@ -6,6 +6,8 @@
 
 #[path = "kernel/against_model.rs"]
 mod against_model;
+#[path = "kernel/million.rs"]
+mod million;
 #[path = "../../lb-common/tests/model/mod.rs"]
 mod model;
 #[path = "../../lb-common/tests/table/mod.rs"]
