@@ -138,12 +138,14 @@ pub mod stage {
     pub const ENCAP: u32 = 8;
     /// [`crate::pipeline::too_big`]
     pub const TOO_BIG: u32 = 9;
+    /// [`crate::pipeline::unreachable`]
+    pub const UNREACHABLE: u32 = 10;
     /// [`crate::pipeline::leave::leave_icmp`], at TC only.
-    pub const LEAVE_ICMP: u32 = 10;
+    pub const LEAVE_ICMP: u32 = 11;
     /// How many there are.
-    pub const COUNT: u32 = 11;
+    pub const COUNT: u32 = 12;
     /// The XDP programs, by place.
-    pub const XDP: [&str; 10] = [
+    pub const XDP: [&str; 11] = [
         "weir_xdp_track",
         "weir_xdp_open",
         "weir_xdp_unusual",
@@ -154,9 +156,10 @@ pub mod stage {
         "weir_xdp_settle",
         "weir_xdp_encap",
         "weir_xdp_too_big",
+        "weir_xdp_unreachable",
     ];
     /// The TC programs, by place.
-    pub const TC: [&str; 11] = [
+    pub const TC: [&str; 12] = [
         "weir_tc_track",
         "weir_tc_open",
         "weir_tc_unusual",
@@ -167,6 +170,7 @@ pub mod stage {
         "weir_tc_settle",
         "weir_tc_encap",
         "weir_tc_too_big",
+        "weir_tc_unreachable",
         "weir_tc_leave_icmp",
     ];
 }

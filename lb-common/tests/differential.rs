@@ -19,7 +19,7 @@ use lb_common::{
 };
 use model::{
     Fate, Outcome,
-    balancer::{Arrival, Balancer, Traffic},
+    balancer::{Arrival, Balancer, Clock, Traffic},
     config::Config,
     frame,
     tables::world,
@@ -74,7 +74,8 @@ fn outcome(verdict: &Verdict, bytes: Vec<u8>) -> Outcome {
         | Action::Ping
         | Action::Settle
         | Action::Encap
-        | Action::TooBig => {
+        | Action::TooBig
+        | Action::Unreachable => {
             panic!("not decided: {verdict:?}")
         }
     };
@@ -89,6 +90,7 @@ struct Pair {
     source: Source,
     now: u32,
     micros: u32,
+    nanos: u64,
     at: String,
 }
 
@@ -101,7 +103,7 @@ impl Pair {
         write(&mut tables, &config, now);
         tables.seed.set(u32::try_from(seed % 65_536).unwrap() | 1);
         let (model, source) = (Balancer::new(config.clone()), Source::new(seed, config));
-        Self { tables, model, source, now, micros: u32::MAX - 5000, at: String::new() }
+        Self { tables, model, source, now, micros: u32::MAX - 5000, nanos: 0, at: String::new() }
     }
 
     /// One event; `true` if it was a packet.
@@ -110,6 +112,7 @@ impl Pair {
             Event::Time(ticks) => {
                 self.now = self.now.wrapping_add(ticks);
                 self.micros = self.micros.wrapping_add(ticks * 10_000 + 7);
+                self.nanos += u64::from(ticks * 10_000 + 7) * 1000;
                 if self.model.config.heartbeat {
                     self.tables.heartbeat = self.now;
                 }
@@ -130,10 +133,17 @@ impl Pair {
         }
         let mut bytes = input.to_vec();
         self.tables.clock_us.set(self.micros);
+        self.tables.clock_ns.set(self.nanos);
         let mut packet = SlicePacket { bytes: &mut bytes, ingress: link };
         let verdict = process(&mut packet, &self.tables, self.now);
         let actual = outcome(&verdict, bytes);
-        let arrival = Arrival { bytes: input, link, now: self.now, micros: self.micros };
+        let arrival = Arrival {
+            bytes: input,
+            link,
+            now: self.now,
+            micros: self.micros,
+            clock: Clock::At(self.nanos),
+        };
         let expected = self.model.take(&arrival, verdict.backend);
         let expected = expected.unwrap_or_else(|why| panic!("{}: {why}", self.at));
         if let Err(why) = frame::agree(input, &expected, &actual) {
@@ -254,6 +264,8 @@ fn the_pipeline_does_what_the_model_says() {
         "no-backend",
         "backend-gone",
         "no-way",
+        "icmp-error",
+        "too-big",
     ];
     for reason in seen {
         assert!(reasons.get(reason).is_some_and(|count| *count > packets / 20_000), "{reason}");

@@ -20,6 +20,7 @@ use lb_common::{
 use table::{
     Expected, compare,
     frame::{tcp, udp},
+    nobody::tagged,
     pieces::{fragments, reset},
     rows::rows,
     turns::{Known, stories},
@@ -231,6 +232,57 @@ fn a_syn_that_comes_again_takes_no_turn() {
 }
 
 #[test]
+fn a_port_that_is_used_again_is_decided_anew() {
+    let (client, vip) = ("198.18.0.2:41000", "198.18.1.1:80");
+    let [first, second] = ["198.18.10.2:8080", "198.18.10.9:8080"];
+    let to = |flags| (tcp(client, vip, flags), Reason::Forwarded);
+    let from = |backend, flags| (tcp(backend, client, flags), Reason::Replied);
+    let opened = || vec![to("S"), from(first, "SA"), to("A")];
+    // What ends the first flow, and whether the next SYN is another one's.
+    let ends = [
+        ("nothing", vec![], false),
+        ("the client's FIN", vec![to("FA")], true),
+        ("the backend's FIN", vec![from(first, "FA")], true),
+        ("both, and the last ACK", vec![from(first, "FA"), to("FA"), from(first, "A")], true),
+        ("both at once", vec![to("FA"), from(first, "FA"), to("A"), from(first, "A")], true),
+        ("the client's reset", vec![to("R")], true),
+        ("the backend's reset", vec![from(first, "RA")], true),
+    ];
+    for (what, end, anew) in ends {
+        let mut tables = tables_once();
+        let spare = Backend { address: address("198.18.10.9"), ..tables.backends[&1] };
+        tables.backends.insert(31, spare);
+        tables.pages.insert(1, vec![1, 31]);
+        for service in tables.listens.values_mut().filter(|service| service.id == 1) {
+            (service.select, service.table_len) = (select::TURN, 2);
+        }
+        for (frame, reason) in [opened(), end].concat() {
+            assert_eq!(run(&tables, &mut frame.build()).reason, reason, "{what}: {frame:?}");
+        }
+        // The SYN may come again, and its answer; one flow is open then.
+        let (backend, other) = if anew { (second, first) } else { (first, second) };
+        for _ in 0..2 {
+            let mut syn = tcp(client, vip, "S").build();
+            assert_eq!(run(&tables, &mut syn).reason, Reason::Forwarded, "{what}");
+            assert_eq!(destination(&syn)[3], if anew { 9 } else { 2 }, "{what}");
+        }
+        let rest =
+            [from(backend, "SA"), to("A"), from(backend, "A"), from(backend, "FA"), to("FA")];
+        let open = |tables: &MemoryTables| tables.flows.borrow().values().sum::<u64>();
+        assert_eq!(open(&tables), 1, "{what}");
+        // What the other backend still has to say is for nobody.
+        for flags in ["A", "FA", "R"] {
+            let verdict = run(&tables, &mut tcp(other, client, flags).build());
+            assert_eq!(verdict.reason, Reason::NoListener, "{what}: {flags}");
+        }
+        for (frame, reason) in rest {
+            assert_eq!(run(&tables, &mut frame.build()).reason, reason, "{what}: {frame:?}");
+        }
+        assert_eq!(open(&tables), 0, "{what}");
+    }
+}
+
+#[test]
 fn an_ipv4_mapped_client_is_in_no_allow_list_of_ipv4() {
     let mut tables = tables_once();
     let key =
@@ -432,18 +484,63 @@ fn resets_are_not_answered_and_nothing_is_where_nobody_wants_it() {
         tables
     };
     let nobody = tcp(client, "198.18.1.1:81", "S").build();
-    let datagram = udp(client, "198.18.1.1:53").build();
-    let mut no_server = tables_once();
-    no_server.listens.values_mut().for_each(|service| service.usable = 0);
+    let datagram = udp(client, "198.18.1.1:54").build();
     for (tables, before, reason) in [
         (bereft(client), over, Reason::BackendGone),
         (silent(), data.build(), Reason::BackendGone),
         (silent(), nobody, Reason::NoBackend),
-        (no_server, datagram, Reason::NoBackend),
+        (silent(), datagram, Reason::NoBackend),
     ] {
         let mut after = before.clone();
         let verdict = run(&tables, &mut after);
         assert_eq!((verdict.reason, verdict.action, after), (reason, Action::Drop, before));
+    }
+}
+
+#[test]
+fn datagrams_for_nobody_are_answered_at_a_rate() {
+    // Whether a datagram is answered so many milliseconds after the one before.
+    let answered = |tables: &MemoryTables, source: String, vip: &str, pause_ms: u64| {
+        tables.clock_ns.set(tables.clock_ns.get() + pause_ms * 1_000_000);
+        let verdict = run(tables, &mut udp(&source, vip).build());
+        assert_eq!(verdict.reason, Reason::NoBackend);
+        verdict.action == Action::Transmit
+    };
+    for (vip, of_one, of_many) in [
+        ("198.18.1.1:54", "198.18.7.7:1", "198.18.X.Y:1"),
+        // A host has many addresses.
+        ("[fd00:18:1::1]:54", "[fd00:18:7::Y]:1", "[fd00:18:X:Y::1]:1"),
+    ] {
+        let tables = tables_once();
+        tables.clock_ns.set(1 << 40);
+        let name = |of: &str, n: u64| {
+            of.replace('X', &(n / 250).to_string()).replace('Y', &(n % 250).to_string())
+        };
+        let count = |tries: u64, of: &str, pause_ms: u64| {
+            let ok = |n: &u64| answered(&tables, name(of, *n), vip, pause_ms);
+            (0..tries).filter(ok).count()
+        };
+        for (what, tries, of, pause_ms, expected) in [
+            ("a burst of one source, and the one that is always there", 100, of_one, 0, 11),
+            ("ten a second", 1000, of_one, 1, 10),
+            ("others are told meanwhile", 40, of_many, 0, 40),
+            ("what is left of what all of them have", 1000, of_many, 0, 10),
+            ("a thousand a second", 2000, of_many, 1, 2000),
+            ("a silence", 1, of_many, 60_000, 1),
+            ("and no more than a burst", 1000, of_many, 0, 50),
+        ] {
+            assert_eq!(count(tries, of, pause_ms), expected, "{vip}: {what}");
+        }
+    }
+}
+
+#[test]
+fn datagrams_for_nobody_are_answered_from_tagged_links() {
+    let tables = tables_once();
+    for row in tagged() {
+        let mut bytes = row.input.clone();
+        let Verdict { reason, action, ifindex, .. } = run(&tables, &mut bytes);
+        compare("host", &row, &Expected { reason, action, ifindex, bytes });
     }
 }
 

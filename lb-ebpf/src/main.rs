@@ -88,6 +88,12 @@ pub fn weir_xdp_too_big(context: XdpContext) -> u32 {
     xdp::too_big(&context)
 }
 
+/// A word to who sends datagrams to nobody.
+#[xdp]
+pub fn weir_xdp_unreachable(context: XdpContext) -> u32 {
+    xdp::unreachable(&context)
+}
+
 /// The balancer on a TC hook: the path of every packet.
 #[classifier]
 pub fn weir_tc(context: TcContext) -> i32 {
@@ -152,6 +158,12 @@ pub fn weir_tc_encap(context: TcContext) -> i32 {
 #[classifier]
 pub fn weir_tc_too_big(context: TcContext) -> i32 {
     tc::too_big(&context)
+}
+
+/// A word to who sends datagrams to nobody.
+#[classifier]
+pub fn weir_tc_unreachable(context: TcContext) -> i32 {
+    tc::unreachable(&context)
 }
 
 /// What leaves by an interface on which clients are: replies of this host's own processes.

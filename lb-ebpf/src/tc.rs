@@ -10,7 +10,7 @@ use lb_common::{
     packet::Packet as _,
     pipeline::{
         encap, enter, icmp, leave, limit, lost, open, ping, refuse, settle, too_big, track,
-        unusual,
+        unreachable, unusual,
         verdict::{Action, Verdict},
     },
 };
@@ -113,6 +113,14 @@ pub fn encap(context: &TcContext) -> i32 {
 pub fn too_big(context: &TcContext) -> i32 {
     let mut packet = TcPacket::new(context);
     let verdict = too_big::too_big(&mut packet, &KernelTables);
+    act(context, &packet, &verdict)
+}
+
+/// The stage of datagrams for nobody.
+#[inline]
+pub fn unreachable(context: &TcContext) -> i32 {
+    let mut packet = TcPacket::new(context);
+    let verdict = unreachable::unreachable(&mut packet, &KernelTables);
     act(context, &packet, &verdict)
 }
 

@@ -14,7 +14,8 @@ use lb_common::{
     maps::stage,
     packet::{Delta, Headers, Packet, Room, write_checksum},
     pipeline::{
-        encap, enter, icmp, limit, lost, open, ping, refuse, settle, too_big, track, unusual,
+        encap, enter, icmp, limit, lost, open, ping, refuse, settle, too_big, track, unreachable,
+        unusual,
         verdict::{Action, Verdict},
     },
     wire::{Ethernet, VlanTag, Wire},
@@ -112,6 +113,14 @@ pub fn encap(context: &XdpContext) -> u32 {
 pub fn too_big(context: &XdpContext) -> u32 {
     let mut packet = XdpPacket { context: context.ctx };
     let verdict = too_big::too_big(&mut packet, &KernelTables);
+    act(context, &packet, &verdict)
+}
+
+/// The stage of datagrams for nobody.
+#[inline]
+pub fn unreachable(context: &XdpContext) -> u32 {
+    let mut packet = XdpPacket { context: context.ctx };
+    let verdict = unreachable::unreachable(&mut packet, &KernelTables);
     act(context, &packet, &verdict)
 }
 

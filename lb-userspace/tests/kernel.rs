@@ -6,12 +6,16 @@
 
 #[path = "kernel/against_model.rs"]
 mod against_model;
+#[path = "kernel/million.rs"]
+mod million;
 #[path = "../../lb-common/tests/model/mod.rs"]
 mod model;
 #[path = "../../lb-common/tests/table/mod.rs"]
 mod table;
 #[path = "kernel/writes.rs"]
 mod writes;
+
+use std::time::Instant;
 
 use lb_common::{
     abi::service::ListenKey,
@@ -27,7 +31,8 @@ use lb_userspace::{
 };
 use table::{
     Expected, Row, compare,
-    frame::tcp,
+    frame::{tcp, udp},
+    nobody::tagged,
     rows::rows,
     turns::{Known, stories},
     world::{World, address},
@@ -74,29 +79,49 @@ fn action(mode: Mode, row: &Row, outcome: &Outcome) -> Action {
     }
 }
 
-fn run_table(mode: Mode) {
+fn run_table(mode: Mode, rows: &[Row]) {
     let mut dataplane = load();
     fill(&mut dataplane, World::new());
-    for row in rows() {
+    for row in rows {
         let outcome = dataplane.test_run(mode, &row.input).unwrap();
         let actual = Expected {
             reason: Reason::from_number(outcome.trace.reason).unwrap(),
-            action: action(mode, &row, &outcome),
+            action: action(mode, row, &outcome),
             ifindex: outcome.trace.ifindex,
             bytes: outcome.bytes.clone(),
         };
-        compare(&format!("{mode:?}"), &row, &actual);
+        compare(&format!("{mode:?}"), row, &actual);
     }
 }
 
 #[test]
 fn every_row_of_the_table_through_xdp() {
-    run_table(Mode::Xdp);
+    run_table(Mode::Xdp, &rows());
+    run_table(Mode::Xdp, &tagged());
 }
 
 #[test]
 fn every_row_of_the_table_through_tc() {
-    run_table(Mode::Tc);
+    run_table(Mode::Tc, &rows());
+}
+
+#[test]
+fn datagrams_for_nobody_are_answered_at_a_rate() {
+    for mode in [Mode::Xdp, Mode::Tc] {
+        let mut dataplane = load();
+        fill(&mut dataplane, World::new());
+        let begun = Instant::now();
+        let datagram = udp("198.18.0.2:40000", "198.18.1.1:54").build();
+        let mut answered = 0;
+        for _ in 0..500 {
+            let outcome = dataplane.test_run(mode, &datagram).unwrap();
+            assert_eq!(outcome.trace.reason, Reason::NoBackend as u32);
+            answered += u128::from(outcome.bytes != datagram);
+        }
+        // A burst, and ten a second.
+        let most = 12 + begun.elapsed().as_millis() / 100;
+        assert!((11..=most).contains(&answered), "{mode:?}: {answered} of {most}");
+    }
 }
 
 /// What the maps know of a backend.
@@ -167,7 +192,7 @@ fn the_programs_stay_within_the_verifiers_budget() {
     let refused = dataplane.load_sockets();
     assert!(refused.is_empty(), "{refused:?}");
     let sizes = dataplane.program_sizes().unwrap();
-    assert_eq!(sizes.len(), 32, "all but the clock");
+    assert_eq!(sizes.len(), 34, "all but the clock");
     for size in sizes {
         println!("{}: {} verified, {} bytes of machine code", size.name, size.verified, size.jited);
         assert!(size.verified < VERIFIED_MAX, "{}: {}", size.name, size.verified);

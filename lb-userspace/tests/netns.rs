@@ -25,6 +25,7 @@ mod netns {
     mod hooks;
     mod host_backends;
     mod iperf;
+    mod lives;
     mod machines;
     mod outages;
     mod policies;

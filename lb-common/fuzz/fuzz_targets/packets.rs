@@ -39,9 +39,17 @@ fn run(tables: &MemoryTables, frame: &[u8], now: u32) {
     match verdict.action {
         Action::Pass | Action::Transmit | Action::Redirect | Action::RedirectPeer => {}
         Action::Drop => assert_eq!(bytes, frame, "a dropped frame is not written: {verdict:?}"),
-        Action::Track | Action::Open | Action::Unusual | Action::Icmp | Action::Refuse => {
-            panic!("not decided: {verdict:?}")
-        }
+        Action::Track
+        | Action::Open
+        | Action::Unusual
+        | Action::Icmp
+        | Action::Refuse
+        | Action::Limit
+        | Action::Ping
+        | Action::Settle
+        | Action::Encap
+        | Action::TooBig
+        | Action::Unreachable => panic!("not decided: {verdict:?}"),
     }
 }
 

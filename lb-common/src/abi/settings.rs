@@ -6,7 +6,7 @@ use super::{abi, address::Address};
 pub mod settings_flag {
     /// Some service listens on a port range: look there after an exact miss.
     pub const RANGES: u32 = 1;
-    /// TCP packets for nobody are answered by a reset.
+    /// TCP packets for nobody are answered by a reset, datagrams by a port unreachable message.
     pub const RESETS: u32 = 2;
 }
 

@@ -72,6 +72,10 @@ pub(super) fn translate<const LEAVES: bool, P: Packet, T: Tables>(
                 }
                 perform(packet, &outer, &quoted, work)
             }
+            Err(Reason::Undecided) if outer.hop_limit <= 1 => {
+                let Verdict { service, backend, .. } = work.decision.verdict;
+                Verdict::about(Reason::HopLimit, service, backend)
+            }
             Err(Reason::Undecided) => work.decision.verdict,
             Err(reason) => Verdict::ended(reason),
         });

@@ -7,6 +7,7 @@
 //! * [`open`]: the first packet of a flow, for which a backend is chosen.
 //! * [`icmp`]: errors about packets of flows.
 //! * [`refuse`]: a reset for who is served by nobody.
+//! * [`unreachable`]: a word to who sends datagrams to nobody.
 //! * [`limit`]: new flows of services that limit them.
 //! * [`ping`]: echo requests for VIPs.
 //! * [`settle`]: the second packet of a flow's client.
@@ -30,6 +31,7 @@ pub mod icmp;
 pub mod leave;
 pub mod limit;
 pub mod lookup;
+mod message;
 pub mod open;
 pub mod parse;
 pub mod ping;
@@ -44,6 +46,7 @@ pub mod socket;
 pub mod states;
 pub mod too_big;
 pub mod track;
+pub mod unreachable;
 pub mod unusual;
 pub mod verdict;
 pub mod workspace;
@@ -78,6 +81,7 @@ pub fn process<P: Packet, T: Tables>(packet: &mut P, tables: &T, now: u32) -> Ve
             Action::Settle => settle::settle(packet, tables, now),
             Action::Encap => encap::encap(packet, tables),
             Action::TooBig => too_big::too_big(packet, tables),
+            Action::Unreachable => unreachable::unreachable(packet, tables),
             Action::Pass
             | Action::Drop
             | Action::Transmit

@@ -3,6 +3,7 @@
 //!
 //! The packet itself is turned round, one answer for one packet: nothing is amplified, and whatever
 //! checksum is left to the hardware stays so. Data that it carries stays in it; receivers ignore it.
+//! Who sends datagrams is told in [`unreachable`](super::unreachable).
 
 use super::verdict::{Action, Reason, Verdict};
 use crate::{
@@ -24,6 +25,9 @@ pub fn refuse<P: Packet, T: Tables>(packet: &mut P, tables: &T) -> Verdict {
     let headers = tables.handed_over();
     let verdict = tables.with_workspace(|work| work.decision.verdict);
     let verdict = verdict.unwrap_or(Verdict::ended(Reason::TableFault));
+    if headers.protocol == protocol::UDP {
+        return Verdict { action: Action::Unreachable, ..verdict };
+    }
     let answered = is_answered(tables, &headers) && answer(packet, &headers).is_some();
     let (action, ifindex) =
         if answered { (Action::Transmit, packet.ingress()) } else { (Action::Drop, 0) };
@@ -35,11 +39,17 @@ pub fn refuse<P: Packet, T: Tables>(packet: &mut P, tables: &T) -> Verdict {
 /// A reset is no question, and a later fragment has no header to answer.
 #[inline]
 fn is_answered<T: Tables>(tables: &T, headers: &Headers) -> bool {
-    let wanted = |settings: &Settings| settings.flags & settings_flag::RESETS != 0;
     headers.protocol == protocol::TCP
         && !headers.later
         && headers.tcp_flags & tcp_flag::RST == 0
-        && tables.settings().is_some_and(wanted)
+        && is_wanted(tables)
+}
+
+/// Whether those for whom nobody is there are told (`unserved`).
+#[inline]
+pub(super) fn is_wanted<T: Tables>(tables: &T) -> bool {
+    let wanted = |settings: &Settings| settings.flags & settings_flag::RESETS != 0;
+    tables.settings().is_some_and(wanted)
 }
 
 /// Makes the packet its own answer.

@@ -4,28 +4,21 @@
 //! It is told as well if the packet could be fragmented: a tunnel of fragments costs the backend more than a
 //! client that sends smaller packets from here on. Nothing is amplified: the answer is shorter.
 
-use super::verdict::{Action, Reason, Verdict};
+use super::{
+    message::{Message, tell},
+    verdict::{Action, Reason, Verdict},
+};
 use crate::{
-    abi::address::Address,
-    packet::{Headers, Packet, Purpose, Room},
+    packet::{Headers, Packet},
     tables::Tables,
-    wire::{
-        Ethernet, Icmp, Ipv4Hdr, Ipv6Hdr, Macs, Quote, Tcp, UdpHdr, checksum, field, load_v6,
-        protocol, store_v6,
-    },
+    wire::{Quote, protocol},
 };
 
-/// Hops that an answer begins with.
-const HOPS: u8 = 64;
 /// Destination unreachable, and its code "fragmentation needed".
 const UNREACHABLE: u8 = 3;
 const FRAGMENTATION_NEEDED: u8 = 4;
 /// `ICMPv6`: packet too big.
 const PACKET_TOO_BIG: u8 = 2;
-/// Not to be fragmented.
-const DF: u16 = 0x4000;
-/// Bytes of the message.
-const MESSAGE: usize = Icmp::LEN + Quote::LEN;
 
 /// Ends the way of a packet whose headers and verdict were handed over.
 #[inline]
@@ -36,7 +29,9 @@ pub fn too_big<P: Packet, T: Tables>(packet: &mut P, tables: &T) -> Verdict {
     let length = packet.length();
     // Nobody is told about later fragments, nor about errors (RFC 1122, 3.2.2).
     let transport = matches!(headers.protocol, protocol::TCP | protocol::UDP);
-    let told = transport && !headers.later && tell(packet, &headers, handed.ifindex).is_some();
+    let message = message(&headers, handed.ifindex);
+    let told =
+        transport && !headers.later && tell(packet, &headers, Quote::LONGEST, message).is_some();
     let (action, ifindex) =
         if told { (Action::Transmit, packet.ingress()) } else { (Action::Drop, 0) };
     let verdict = Verdict { action, ifindex, ..handed };
@@ -44,123 +39,12 @@ pub fn too_big<P: Packet, T: Tables>(packet: &mut P, tables: &T) -> Verdict {
     verdict
 }
 
-/// Makes an answer of the packet.
+/// How large a packet may be.
 #[inline]
-fn tell<P: Packet>(packet: &mut P, headers: &Headers, mtu: u32) -> Option<()> {
-    let l3 = headers.network();
-    packet.reach(l3 + Quote::LEN);
-    let macs = packet.header::<Ethernet>(0)?.macs().swapped();
-    let (client, vip, sum) = quote(packet, headers)?;
-    packet.cut(l3 + Quote::LEN)?;
-    let network = if headers.v6 { size_of::<Ipv6Hdr>() } else { size_of::<Ipv4Hdr>() };
-    let bytes = network + Icmp::LEN;
-    let tcp = headers.protocol == protocol::TCP;
-    packet.grow(&Room { l3, bytes, purpose: Purpose::Answer, v6: headers.v6, tcp })?;
-    write(packet, headers, (vip, client, macs), mtu, sum)
-}
-
-/// The packet's addresses, and the sum over what is quoted of it.
-#[inline]
-fn quote<P: Packet>(packet: &P, headers: &Headers) -> Option<(Address, Address, u64)> {
-    let l3 = headers.network();
-    let sum = packet.header::<Quote>(l3)?.sum();
-    let number = u32::from(u16::from(headers.protocol).to_be());
+fn message(headers: &Headers, mtu: u32) -> Message {
     if headers.v6 {
-        let ip = packet.header::<Ipv6Hdr>(l3)?;
-        let (source, destination) = load_v6(ip);
-        let length = u32::from(field!(load16(ip), Ipv6Hdr, payload_len));
-        let addresses = all(source) + all(destination);
-        let first = u64::from(field!(load32(ip), Ipv6Hdr, vcf));
-        let header = addresses + first + u64::from(field!(load32(ip), Ipv6Hdr, payload_len));
-        let sum = complete(packet, headers, sum, header, addresses + u64::from(length + number))?;
-        return Some((Address { words: source }, Address { words: destination }, sum));
+        return Message { kind: PACKET_TOO_BIG, code: 0, rest: mtu };
     }
-    let ip = packet.header::<Ipv4Hdr>(l3)?;
-    let source = field!(load32(ip), Ipv4Hdr, src_addr);
-    let destination = field!(load32(ip), Ipv4Hdr, dst_addr);
-    let total = u16::from_be(field!(load16(ip), Ipv4Hdr, tot_len));
-    let before = headers.transport().saturating_sub(l3) as u16;
-    let length = u32::from(total.wrapping_sub(before).to_be());
-    let pseudo = u64::from(source) + u64::from(destination) + u64::from(length + number);
-    // The sum over a whole header is zero.
-    let sum = complete(packet, headers, sum, 0, pseudo)?;
-    Some((Address::from_v4_word(source), Address::from_v4_word(destination), sum))
-}
-
-/// The sum over the quotation as it will leave. A checksum that is left to the link is that of the pseudo
-/// header so far. The link will sum up what is quoted, and what it writes makes that sum the opposite.
-#[inline]
-fn complete<P: Packet>(
-    packet: &P,
-    headers: &Headers,
-    sum: u64,
-    of_header: u64,
-    pseudo: u64,
-) -> Option<u64> {
-    let check = if headers.protocol == protocol::TCP {
-        field!(load16(packet.header::<Tcp>(headers.transport())?), Tcp, checksum)
-    } else {
-        field!(load16(packet.header::<UdpHdr>(headers.transport())?), UdpHdr, check)
-    };
-    let left = check == checksum::fold(pseudo);
-    Some(if left { of_header + u64::from(!check) } else { sum })
-}
-
-#[inline]
-fn all([a, b, c, d]: [u32; 4]) -> u64 {
-    u64::from(a) + u64::from(b) + u64::from(c) + u64::from(d)
-}
-
-#[inline]
-fn write<P: Packet>(
-    packet: &mut P,
-    headers: &Headers,
-    (vip, client, macs): (Address, Address, Macs),
-    mtu: u32,
-    sum: u64,
-) -> Option<()> {
-    let l3 = headers.network();
-    packet.header_mut::<Ethernet>(0)?.set_macs(macs);
-    let (kind, code, pseudo, message) = if headers.v6 {
-        let ip = packet.header_mut::<Ipv6Hdr>(l3)?;
-        let length = (MESSAGE as u16).to_be();
-        field!(store32(ip, (6_u32 << 28).to_be()), Ipv6Hdr, vcf);
-        field!(store16(ip, length), Ipv6Hdr, payload_len);
-        ip.next_hdr = protocol::ICMPV6;
-        ip.hop_limit = HOPS;
-        store_v6(ip, vip.words, client.words);
-        let number = u16::from(protocol::ICMPV6).to_be();
-        let pseudo = all(vip.words) + all(client.words) + u64::from(length) + u64::from(number);
-        (PACKET_TOO_BIG, 0, pseudo, l3 + size_of::<Ipv6Hdr>())
-    } else {
-        write_ipv4(packet.header_mut::<Ipv4Hdr>(l3)?, vip, client);
-        (UNREACHABLE, FRAGMENTATION_NEEDED, 0, l3 + size_of::<Ipv4Hdr>())
-    };
-    let icmp = packet.header_mut::<Icmp>(message)?;
-    (icmp.kind, icmp.code) = (kind, code);
-    field!(store16(icmp, 0), Icmp, checksum);
     // ICMP has 16 bits for it, behind 16 that are zero.
-    let mtu = if headers.v6 { mtu } else { mtu.min(0xffff) };
-    field!(store32(icmp, mtu.to_be()), Icmp, rest);
-    let own = u64::from(field!(load32(icmp), Icmp, kind)) + u64::from(mtu.to_be());
-    field!(store16(icmp, !checksum::fold(sum + pseudo + own)), Icmp, checksum);
-    Some(())
-}
-
-#[inline]
-fn write_ipv4(ip: &mut Ipv4Hdr, vip: Address, client: Address) {
-    let total = (size_of::<Ipv4Hdr>() + MESSAGE) as u16;
-    (ip.vihl, ip.tos, ip.ttl, ip.proto) = (0x45, 0, HOPS, protocol::ICMP);
-    field!(store16(ip, total.to_be()), Ipv4Hdr, tot_len);
-    field!(store16(ip, 0), Ipv4Hdr, id);
-    field!(store16(ip, DF.to_be()), Ipv4Hdr, frags);
-    field!(store16(ip, 0), Ipv4Hdr, check);
-    field!(store32(ip, vip.v4_word()), Ipv4Hdr, src_addr);
-    field!(store32(ip, client.v4_word()), Ipv4Hdr, dst_addr);
-    let sum = u64::from(field!(load32(ip), Ipv4Hdr, vihl))
-        + u64::from(field!(load32(ip), Ipv4Hdr, id))
-        + u64::from(field!(load32(ip), Ipv4Hdr, ttl))
-        + u64::from(vip.v4_word())
-        + u64::from(client.v4_word());
-    field!(store16(ip, !checksum::fold(sum)), Ipv4Hdr, check);
+    Message { kind: UNREACHABLE, code: FRAGMENTATION_NEEDED, rest: mtu.min(0xffff) }
 }

@@ -142,6 +142,8 @@ pub enum Action {
     Encap,
     /// Decided, but for the answer: on to [`too_big`](super::too_big::too_big).
     TooBig,
+    /// Decided, but for the answer: on to [`unreachable`](super::unreachable::unreachable).
+    Unreachable,
 }
 
 impl Action {
@@ -164,6 +166,7 @@ const _: () = assert!(
         && Action::Settle.stage() == stage::SETTLE
         && Action::Encap.stage() == stage::ENCAP
         && Action::TooBig.stage() == stage::TOO_BIG
+        && Action::Unreachable.stage() == stage::UNREACHABLE
 );
 
 /// The outcome of the pipeline for one packet.

@@ -92,6 +92,8 @@ pub struct MemoryTables {
     pub signals: RefCell<Vec<(u32, Signal, u32)>>,
     /// The clock in microseconds.
     pub clock_us: Cell<u32>,
+    /// What [`Tables::clock_ns`] says.
+    pub clock_ns: Cell<u64>,
     /// `HEARTBEAT`
     pub heartbeat: u32,
     /// `REASONS`
@@ -207,7 +209,7 @@ impl Tables for MemoryTables {
     }
 
     fn clock_ns(&self) -> u64 {
-        u64::from(self.clock_us.get()) * 1000
+        self.clock_ns.get()
     }
 
     fn fragment(&self, key: &FragmentKey) -> Option<Fragment> {

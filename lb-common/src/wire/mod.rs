@@ -65,7 +65,7 @@ wire! {
     UdpHdr: 8,
     PlainV4: 42,
     PlainV6: 62,
-    Quote: 128,
+    Quote: 4,
 }
 
 /// Reads or writes a field of a header as it lies in memory, in one instruction.

@@ -1,20 +1,22 @@
 //! What an ICMP error quotes of the packet that it is about.
 
-/// The beginning of a packet: its headers, whatever options they have.
+/// Four bytes of a quotation.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Quote {
-    words: [[u8; 4]; 32],
+    word: [u8; 4],
 }
 
 impl Quote {
     /// Length in bytes.
     pub const LEN: usize = size_of::<Self>();
+    /// Bytes of the longest one: the packet's headers, whatever options they have.
+    pub const LONGEST: usize = 128;
 
-    /// The sum over it, for a checksum.
+    /// What it adds to a checksum.
     #[inline]
     #[must_use]
-    pub fn sum(&self) -> u64 {
-        self.words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum()
+    pub const fn sum(self) -> u64 {
+        u32::from_ne_bytes(self.word) as u64
     }
 }

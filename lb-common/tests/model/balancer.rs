@@ -8,8 +8,10 @@ use std::{
 use super::{
     Fate, Outcome,
     config::{Backend, Config, Policy, Service, State, Way},
+    errors::left,
     flow::{Client, Flow, Phase, Side, elapsed},
     frame::{self, ACK, FIN, RST, SYN, Segment},
+    message,
 };
 
 /// A frame as it arrives.
@@ -19,6 +21,16 @@ pub struct Arrival<'a> {
     pub link: u32,
     pub now: u32,
     pub micros: u32,
+    pub clock: Clock,
+}
+
+/// What buckets of messages go by.
+#[derive(Clone, Copy, Debug)]
+pub enum Clock {
+    /// Nanoseconds.
+    At(u64),
+    /// A clock that nobody else sees; whether there was a message.
+    Told(bool),
 }
 
 /// Packets and bytes of a service or a backend.
@@ -52,13 +64,22 @@ pub struct Balancer {
     pub heard: Vec<Heard>,
     /// What the first fragments of packets said: their ports and protocol, and when.
     pub firsts: BTreeMap<(IpAddr, IpAddr, (u32, u8)), First>,
+    /// How empty the bucket of a source is, and that of everybody, in nanoseconds, and since when.
+    pub buckets: BTreeMap<Option<u128>, (u64, u64)>,
 }
+
+/// How long a bucket of messages takes for one, and how long until it is full: of a source, and of all.
+const SOURCE_MESSAGES: (u64, u64) = (100_000_000, 1_000_000_000);
+const ALL_MESSAGES: (u64, u64) = (1_000_000, 50_000_000);
 
 /// What the tables say (`ticks_per_second`).
 const TICKS_PER_SECOND: u32 = 100;
 
 /// Why a packet ends without being sent on, and whom that is about.
 type End = (&'static str, u32, u32);
+
+/// Why a packet ended, what became of it, whom that is about, and the frame.
+pub type Ended = (&'static str, Fate, (u32, u32), Vec<u8>);
 
 impl Balancer {
     pub fn new(config: Config) -> Self {
@@ -74,6 +95,7 @@ impl Balancer {
             backends: BTreeMap::new(),
             heard: Vec::new(),
             firsts: BTreeMap::new(),
+            buckets: BTreeMap::new(),
         }
     }
 
@@ -108,32 +130,89 @@ impl Balancer {
     pub fn take(&mut self, arrival: &Arrival<'_>, chosen: u32) -> Result<Outcome, String> {
         let read = frame::read(arrival.bytes).and_then(|packet| self.whole(packet, arrival.now));
         let (reason, fate, (service, backend), bytes) = match read {
-            Err(reason) => (reason, Fate::Pass, (0, 0), arrival.bytes.to_vec()),
+            Err("icmp") => self.error(arrival),
+            Err(reason) => left(arrival, reason),
             Ok(packet) => match self.segment(arrival, &packet, chosen)? {
-                Ok((side, flow)) if self.is_stranded(arrival, &packet, side, &flow) => {
-                    ("no-way", Fate::Drop, (flow.service, flow.id), arrival.bytes.to_vec())
-                }
-                Ok((side, flow)) => {
-                    let fate = self.fate(arrival, &packet, side, &flow);
-                    let bytes = self.translated(arrival, &packet, side, &flow, fate);
-                    let reason = if side == Side::Client { "forwarded" } else { "replied" };
-                    (reason, fate, (flow.service, flow.id), bytes)
-                }
-                Err((reason @ ("no-backend" | "backend-gone"), service, backend))
-                    if !packet.udp && packet.flags & RST == 0 && !packet.later() =>
-                {
-                    let bytes = frame::reset(arrival.bytes, &packet);
-                    (reason, Fate::Return, (service, backend), bytes)
-                }
-                Err((reason, service, backend)) => {
-                    let drops = ["source-denied", "no-backend", "backend-gone"];
-                    let fate = if drops.contains(&reason) { Fate::Drop } else { Fate::Pass };
-                    (reason, fate, (service, backend), arrival.bytes.to_vec())
-                }
+                Ok((side, flow)) => self.sent(arrival, &packet, side, &flow),
+                Err(end) => self.ended(arrival, &packet, end),
             },
         };
         self.count(reason, service, backend, arrival.bytes.len() as u64);
         Ok(Outcome { reason, fate, service, backend, bytes })
+    }
+
+    /// A packet of a flow.
+    fn sent(&self, arrival: &Arrival<'_>, packet: &Segment, side: Side, flow: &Flow) -> Ended {
+        let whom = (flow.service, flow.id);
+        if self.is_stranded(arrival, packet.tagged, side, flow) {
+            return ("no-way", Fate::Drop, whom, arrival.bytes.to_vec());
+        }
+        let fate = self.fate(arrival, packet.tagged, side, flow);
+        if let Some(tunnel) = flow.tunnel {
+            let at = (packet.ip, Some(packet));
+            let (reason, fate, bytes) = self.wrapped(arrival, at, flow, tunnel, fate);
+            return (reason, fate, whom, bytes);
+        }
+        let bytes = self.translated(arrival, packet, side, flow, fate);
+        (if side == Side::Client { "forwarded" } else { "replied" }, fate, whom, bytes)
+    }
+
+    /// A packet that is not sent on.
+    fn ended(
+        &mut self,
+        arrival: &Arrival<'_>,
+        packet: &Segment,
+        (reason, service, backend): End,
+    ) -> Ended {
+        let whom = (service, backend);
+        let unserved = matches!(reason, "no-backend" | "backend-gone") && !packet.later();
+        if unserved && !packet.udp && packet.flags & RST == 0 {
+            return (reason, Fate::Return, whom, frame::reset(arrival.bytes, packet));
+        }
+        if unserved && packet.udp && self.tells(arrival, packet) {
+            let quoted = (packet.end - packet.ip).min(128) / 4 * 4;
+            let says = message::NOBODY_THERE;
+            let bytes = message::message(arrival.bytes, packet.ip, quoted, says);
+            return (reason, Fate::Return, whom, bytes);
+        }
+        let drops = ["source-denied", "no-backend", "backend-gone"];
+        let fate = if drops.contains(&reason) { Fate::Drop } else { Fate::Pass };
+        (reason, fate, whom, arrival.bytes.to_vec())
+    }
+
+    /// Whether the sender of a datagram for nobody is told: one host, by a frame for one (RFC 1122, 3.2.2;
+    /// RFC 4443, 2.4 (e)), and not too often.
+    fn tells(&mut self, arrival: &Arrival<'_>, packet: &Segment) -> bool {
+        let own = match packet.from.ip() {
+            IpAddr::V4(v4) => matches!(v4.octets()[0], 0 | 127 | 224..),
+            IpAddr::V6(v6) => v6.is_multicast() || v6.segments()[..6] == [0; 6],
+        };
+        let group = match packet.to.ip() {
+            IpAddr::V4(v4) => v4.octets()[0] >= 224,
+            IpAddr::V6(v6) => v6.is_multicast(),
+        };
+        if own || group || arrival.bytes[0] & 1 == 1 {
+            return false;
+        }
+        let nanos = match arrival.clock {
+            Clock::Told(told) => return told,
+            Clock::At(nanos) => nanos,
+        };
+        // Of IPv6 the network counts.
+        let source = match packet.from.ip() {
+            IpAddr::V4(v4) => u128::from(v4.to_bits()),
+            IpAddr::V6(v6) => v6.to_bits() >> 64 << 64,
+        };
+        self.drains(Some(source), SOURCE_MESSAGES, nanos) && self.drains(None, ALL_MESSAGES, nanos)
+    }
+
+    /// Takes one out of a bucket, if there is one.
+    fn drains(&mut self, of: Option<u128>, (each, full): (u64, u64), nanos: u64) -> bool {
+        let (missing, since) = self.buckets.get(&of).copied().unwrap_or((0, nanos));
+        let missing = missing.saturating_sub(nanos - since);
+        let there = missing <= full;
+        self.buckets.insert(of, (missing + if there { each } else { 0 }, nanos));
+        there
     }
 
     /// A packet with its ports; those of a later fragment are the first one's, for thirty seconds.
@@ -423,23 +502,24 @@ impl Balancer {
             came_by: came_by(arrival, packet),
             counted: service.counts_requests,
             direct,
+            tunnel: service.tunnel,
             waiting: service.counts_requests.then_some(arrival.micros),
         }
     }
 
     /// Whether only the stack could send a packet on that keeps the VIP: it would come back.
-    fn is_stranded(
+    pub fn is_stranded(
         &self,
         arrival: &Arrival<'_>,
-        packet: &Segment,
+        tagged: bool,
         side: Side,
         flow: &Flow,
     ) -> bool {
-        flow.direct && self.fate(arrival, packet, side, flow) == Fate::Pass
+        flow.direct && self.fate(arrival, tagged, side, flow) == Fate::Pass
     }
 
     /// Which way a packet of a flow goes.
-    fn fate(&self, arrival: &Arrival<'_>, packet: &Segment, side: Side, flow: &Flow) -> Fate {
+    pub fn fate(&self, arrival: &Arrival<'_>, tagged: bool, side: Side, flow: &Flow) -> Fate {
         let out = match side {
             Side::Backend => flow.came_by.link.map_or(Way::Stack, Way::Link),
             Side::Client => self.config.backends[&flow.id].way,
@@ -447,10 +527,8 @@ impl Balancer {
         match out {
             Way::Stack => Fate::Pass,
             // Only the stack takes a tag off, and only it puts one on.
-            Way::Link(_) if packet.tagged && side == Side::Backend => Fate::Pass,
-            Way::Link(link) | Way::Inside(link) if packet.tagged && link != arrival.link => {
-                Fate::Pass
-            }
+            Way::Link(_) if tagged && side == Side::Backend => Fate::Pass,
+            Way::Link(link) | Way::Inside(link) if tagged && link != arrival.link => Fate::Pass,
             Way::Inside(link) => Fate::Inside(link),
             Way::Link(link) if link == arrival.link => Fate::Return,
             Way::Link(link) => Fate::Link(link),

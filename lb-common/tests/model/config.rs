@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
 };
 
 /// How the backend of a new flow is chosen (`docs/configuration.md`, `policy`).
@@ -39,6 +39,15 @@ pub enum Way {
     Link(u32),
 }
 
+/// What carries the packets of a service to its backends, which have its address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tunnel {
+    /// Packets of IP in those of IP (RFC 2003, RFC 2473).
+    Ip,
+    /// In datagrams (GUE, variant 1).
+    Udp,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backend {
     pub address: IpAddr,
@@ -51,6 +60,9 @@ pub struct Backend {
     /// Destination and source of frames to it.
     pub macs: ([u8; 6], [u8; 6]),
     pub capacity: u32,
+    /// Our address on the way to it, and the longest packet that goes that way.
+    pub source: IpAddr,
+    pub mtu: u16,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +82,8 @@ pub struct Service {
     pub counts_requests: bool,
     /// Its backends have the VIP: they get packets as they are, and answer past the balancer.
     pub direct: bool,
+    /// Such packets travel in others.
+    pub tunnel: Option<Tunnel>,
 }
 
 /// How long idle flows are remembered, in ticks.
@@ -90,6 +104,10 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// Whom a backend that calls its own service sees.
     pub hairpin: (IpAddr, IpAddr),
+    /// Where tunnels over IPv4 come from, and the bits of that which say which flow it is.
+    pub tunnel: (Ipv4Addr, u32),
+    /// The port of tunnels of datagrams.
+    pub gue_port: u16,
     /// The controller looked after the capacities a moment ago.
     pub heartbeat: bool,
 }

@@ -2,7 +2,10 @@
 
 use std::net::SocketAddr;
 
-use super::{config::Timeouts, frame::Segment};
+use super::{
+    config::{Timeouts, Tunnel},
+    frame::Segment,
+};
 
 /// How far a flow has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +60,8 @@ pub struct Flow {
     pub counted: bool,
     /// The backend answers past the balancer.
     pub direct: bool,
+    /// What its packets travel in.
+    pub tunnel: Option<Tunnel>,
     /// Since when the backend is to answer, in microseconds.
     pub waiting: Option<u32>,
 }

@@ -7,8 +7,9 @@
 //! the pipeline updates checksums, the model adds all words up. Where the choice of a backend is
 //! left to chance or to a hash, the model is told who was chosen and says whether that may be.
 //!
-//! In reading order: config (what is balanced), frame (what a packet says), flow (what is remembered),
-//! balancer (what becomes of a packet), policy (who may be chosen), traffic (packets to try).
+//! In reading order: config (what is balanced), frame (what a packet says), message (what ICMP says), flow (what is
+//! remembered), balancer (what becomes of a packet), errors (what becomes of ICMP), tunnel (packets in packets),
+//! policy (who may be chosen), traffic (packets to try), gossip (ICMP to try).
 #![allow(
     dead_code,
     missing_docs,
@@ -23,11 +24,15 @@
 
 pub mod balancer;
 pub mod config;
+pub mod errors;
 pub mod flow;
 pub mod frame;
+pub mod gossip;
+pub mod message;
 pub mod policy;
 pub mod tables;
 pub mod traffic;
+pub mod tunnel;
 
 /// What becomes of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use lb_common::abi::{
 };
 
 use super::{
-    config::{self, ANY, Config, Policy, State, Way},
+    config::{self, ANY, Config, Policy, State, Tunnel, Way},
     policy::turn_order,
 };
 use crate::table::world::World;
@@ -59,6 +59,9 @@ fn settings(config: &Config) -> Settings {
         hairpin_v4: config.hairpin.0.into(),
         hairpin_v6: config.hairpin.1.into(),
         ticks_per_second: 100,
+        tunnel_v4: IpAddr::V4(config.tunnel.0).into(),
+        tunnel_v4_mask: config.tunnel.1.to_be(),
+        gue_port: config.gue_port.to_be(),
         ..Settings::default()
     }
 }
@@ -97,7 +100,8 @@ fn entry(backend: &config::Backend) -> Backend {
         dst_mac: backend.macs.0,
         src_mac: backend.macs.1,
         protocol: u32::from(number(backend.udp)),
-        ..Backend::default()
+        source: backend.source.into(),
+        mtu: u32::from(backend.mtu),
     }
 }
 
@@ -160,7 +164,12 @@ fn listen(
         table_len: rows(config, service, v6).len() as u32 / width,
         affinity_ticks: service.affinity.unwrap_or(0),
         hash_seed: service.id * 77,
-        forward: if service.direct { forward::DSR } else { forward::NAT },
+        forward: match (service.direct, service.tunnel) {
+            (_, Some(Tunnel::Ip)) => forward::IPIP,
+            (_, Some(Tunnel::Udp)) => forward::GUE,
+            (true, None) => forward::DSR,
+            (false, None) => forward::NAT,
+        },
         ..Service::default()
     };
     let protocol = number(service.udp);

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    config::{ANY, Backend, Config, Policy, Service, State, Timeouts, Way},
+    config::{ANY, Backend, Config, Policy, Service, State, Timeouts, Tunnel, Way},
     frame::{self, ACK, FIN, RST, SYN},
 };
 
@@ -63,11 +63,16 @@ pub struct Source {
     asked: VecDeque<(SocketAddr, SocketAddr, bool)>,
     /// Frames to spoil.
     sent: VecDeque<Vec<u8>>,
+    /// Who asked which service, and frames that went to backends: what errors are about.
+    pub(super) questions: VecDeque<(SocketAddr, SocketAddr, bool)>,
+    pub(super) went: VecDeque<Vec<u8>>,
 }
 
 impl Source {
     pub fn new(seed: u64, config: Config) -> Self {
-        Self { random: Random(seed), config, asked: VecDeque::new(), sent: VecDeque::new() }
+        let (asked, sent) = (VecDeque::new(), VecDeque::new());
+        let (questions, went) = (VecDeque::new(), VecDeque::new());
+        Self { random: Random(seed), config, asked, sent, questions, went }
     }
 
     pub fn next(&mut self) -> Event {
@@ -77,7 +82,11 @@ impl Source {
         }
         match self.random.below(100) {
             0..20 => Event::Time(self.ticks()),
-            20..90 => self.conversation(),
+            20..84 => self.conversation(),
+            84..90 => match self.gossip() {
+                frame if frame.is_empty() => Event::Time(1),
+                frame => self.keep(frame),
+            },
             90..98 => self.spoiled(),
             _ => {
                 let length = self.random.below(120);
@@ -90,10 +99,8 @@ impl Source {
     /// A frame went to a backend: it may answer.
     pub fn delivered(&mut self, frame: &[u8]) {
         let Ok(segment) = frame::read(frame) else { return };
-        self.asked.push_back((segment.to, segment.from, segment.udp));
-        if self.asked.len() > 48 {
-            self.asked.pop_front();
-        }
+        push(&mut self.asked, (segment.to, segment.from, segment.udp), 48);
+        push(&mut self.went, frame.to_vec(), 48);
     }
 
     /// Mostly a moment; now and then longer than anything is remembered.
@@ -123,10 +130,12 @@ impl Source {
             _ => ACK | 8,
         };
         let frame = self.build((from, to, udp), flags);
-        self.sent.push_back(frame.clone());
-        if self.sent.len() > 64 {
-            self.sent.pop_front();
-        }
+        self.keep(frame)
+    }
+
+    /// A frame to send, which may come again with something wrong.
+    fn keep(&mut self, frame: Vec<u8>) -> Event {
+        push(&mut self.sent, frame.clone(), 64);
         let link = if self.random.one_in(12) { self.random.of(&LINKS) } else { 1 };
         Event::Frame(frame, link)
     }
@@ -146,17 +155,23 @@ impl Source {
         let clients: &[&str] = if address.is_ipv4() { &CLIENTS } else { &CLIENTS6 };
         let client: IpAddr = self.random.of(clients).parse().unwrap();
         let own = 40_000 + (n as u16) * 8 + self.random.below(8) as u16;
-        (SocketAddr::new(client, own), SocketAddr::new(address, port), udp)
+        let question = (SocketAddr::new(client, own), SocketAddr::new(address, port), udp);
+        push(&mut self.questions, question, 48);
+        question
     }
 
-    fn build(&mut self, (from, to, udp): (SocketAddr, SocketAddr, bool), flags: u8) -> Vec<u8> {
+    pub(super) fn build(
+        &mut self,
+        (from, to, udp): (SocketAddr, SocketAddr, bool),
+        flags: u8,
+    ) -> Vec<u8> {
         let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2 + u8::from(self.random.one_in(20))];
         if self.random.one_in(20) {
             for _ in 0..=self.random.below(3) {
                 frame.extend(self.random.of(&[[0x81, 0, 0, 5], [0x88, 0xa8, 0x20, 7]]));
             }
         }
-        let length = self.random.of(&[0, 0, 0, 1, 2, 5, 18, 64]);
+        let length = self.random.of(&[0, 0, 0, 1, 2, 5, 18, 64, 0, 1, 7, 230]);
         let payload: Vec<u8> = (0..length).map(|_| self.random.next() as u8).collect();
         let transport = self.transport((from, to, udp), flags, &payload);
         let hops = self.random.of(&[64, 64, 64, 255, 64, 64, 2, 64, 64, 64, 64, 1, 64, 64, 64, 0]);
@@ -336,6 +351,14 @@ impl Source {
     }
 }
 
+/// Keeps the last `most` of them.
+fn push<T>(queue: &mut VecDeque<T>, item: T, most: usize) {
+    queue.push_back(item);
+    if queue.len() > most {
+        queue.pop_front();
+    }
+}
+
 const CLIENTS: [&str; 6] =
     ["198.18.0.2", "198.18.0.3", "198.18.0.4", "198.18.9.2", "198.18.10.2", "198.18.10.3"];
 const CLIENTS6: [&str; 5] =
@@ -379,7 +402,12 @@ fn backends() -> std::collections::BTreeMap<u32, Backend> {
         let macs = ([2, 0, 0, 0, 10, id as u8], [2, 0, 0, 0, 10, 1]);
         let (state, generation, capacity) = (State::Up, 1, 100 * id);
         let address = ip(address);
-        (id, Backend { address, port, udp, state, generation, way, macs, capacity })
+        let source = ip(if address.is_ipv4() { "198.18.10.1" } else { "fd00:18:10::1" });
+        // Some are behind a narrow link.
+        let mtu = if id % 3 == 0 { 250 } else { 1500 };
+        let state_of =
+            Backend { address, port, udp, state, generation, way, macs, capacity, source, mtu };
+        (id, state_of)
     };
     (1..).zip(rows).map(of).collect()
 }
@@ -398,11 +426,13 @@ fn services() -> Vec<Service> {
         affinity: None,
         counts_requests: false,
         direct: false,
+        tunnel: None,
     };
     let web = [(1, 2), (2, 1), (3, 1), (5, 1), (6, 3)];
     let sources = vec![(ip("198.18.0.0"), 24), (ip("fd00:18::"), 32), (ip("198.18.10.2"), 32)];
     let range = vec![(ip(V4), 27008, 27015), (ip(V4), 27016, 27023)];
     let direct = |service: Service| Service { direct: true, ..service };
+    let tunnel = |tunnel, service| Service { direct: true, tunnel: Some(tunnel), ..service };
     let counted = |service: Service| Service { counts_requests: true, ..service };
     vec![
         service(1, Policy::Maglev, both(80), &web),
@@ -433,6 +463,23 @@ fn services() -> Vec<Service> {
             udp: true,
             ..service(15, Policy::Turn, both(55), &[(7, 1), (11, 1), (9, 1)])
         }),
+        Service { udp: true, ..service(16, Policy::Maglev, both(56), &[]) },
+        tunnel(Tunnel::Ip, counted(service(17, Policy::Adaptive, both(90), &web))),
+        tunnel(
+            Tunnel::Udp,
+            service(18, Policy::LeastConnections, both(91), &[(2, 1), (3, 1), (6, 1), (12, 1)]),
+        ),
+        tunnel(
+            Tunnel::Ip,
+            Service { udp: true, ..service(19, Policy::Turn, both(57), &[(7, 1), (8, 1), (9, 1)]) },
+        ),
+        tunnel(
+            Tunnel::Udp,
+            Service {
+                udp: true,
+                ..service(20, Policy::Maglev, both(58), &[(8, 1), (10, 1), (9, 1)])
+            },
+        ),
     ]
 }
 
@@ -451,6 +498,8 @@ pub fn beginning(slow: bool) -> Config {
             udp_established: limit(1000),
         },
         hairpin: (ip("198.19.0.8"), ip("fd00:19::8")),
+        tunnel: ("198.19.128.0".parse().unwrap(), 0x7fff),
+        gue_port: 6080,
         heartbeat: !slow,
     }
 }

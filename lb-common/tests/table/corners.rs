@@ -5,7 +5,7 @@ use lb_common::pipeline::verdict::{Action, Reason};
 use super::{
     Expected, Row,
     frame::{CLIENT_MAC, Frame, LOCAL_MAC, tcp, udp},
-    pieces::{Icmp, Message, atomic, fragments, quote, quote_least, reset},
+    pieces::{Icmp, Message, atomic, fragments, overlapping, quote, quote_least, reset},
     world::{BACKEND_MAC, BRIDGE_MAC, OTHER_LINK, UPLINK, VETH},
 };
 
@@ -60,7 +60,14 @@ fn pieces_v4() -> Vec<Row> {
         stays("a later fragment before the first", later.clone(), Reason::Fragment, Action::Pass),
         row("a first fragment opens a flow", first.clone(), forwarded, LINK, sent_first.clone()),
         row("the later one follows it", later.clone(), forwarded, LINK, sent_later.clone()),
-        row("and once more", later, forwarded, LINK, sent_later),
+        row("and once more", later.clone(), forwarded, LINK, sent_later.clone()),
+        row(
+            "one that overlaps, which the receiver judges",
+            overlapping(&later),
+            forwarded,
+            LINK,
+            overlapping(&sent_later),
+        ),
         row("a first fragment of a known flow", first, forwarded, LINK, sent_first),
         row("fragments of an answer", answer_first, Reason::Replied, BACK, back_first),
         row("the rest of the answer", answer_later, Reason::Replied, BACK, back_later),
@@ -90,7 +97,14 @@ fn pieces_v6() -> Vec<Row> {
     vec![
         stays("v6: a later fragment before the first", later.clone(), Reason::Fragment, pass),
         row("v6: a first fragment", first, forwarded, LINK, sent_first),
-        row("v6: the later one", later, forwarded, LINK, sent_later),
+        row("v6: the later one", later.clone(), forwarded, LINK, sent_later.clone()),
+        row(
+            "v6: one that overlaps, which the receiver judges",
+            overlapping(&later),
+            forwarded,
+            LINK,
+            overlapping(&sent_later),
+        ),
         row("v6: fragments of an answer", answer_first, Reason::Replied, BACK, back_first),
         row("v6: the rest of the answer", answer_later, Reason::Replied, BACK, back_later),
         row("v6: an atomic fragment", atomic(&whole), forwarded, PEER, atomic(&whole_sent)),

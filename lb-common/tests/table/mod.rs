@@ -25,6 +25,8 @@ pub mod corners;
 pub mod direct;
 pub mod frame;
 pub mod guards;
+pub mod lives;
+pub mod nobody;
 pub mod pieces;
 pub mod rows;
 pub mod tunnels;

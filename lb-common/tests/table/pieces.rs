@@ -56,6 +56,24 @@ pub fn fragments(frame: &Frame, identification: u32) -> [Vec<u8>; 2] {
     [piece(true), piece(false)]
 }
 
+/// A later fragment that begins eight bytes earlier, over what another one has.
+pub fn overlapping(fragment: &[u8]) -> Vec<u8> {
+    let mut out = fragment.to_vec();
+    if out[12..14] == [0x08, 0x00] {
+        let (mut header, rest) = Ipv4Header::from_slice(&fragment[ETHERNET..]).unwrap();
+        let offset = header.fragment_offset.value() - 1;
+        header.fragment_offset = IpFragOffset::try_new(offset).unwrap();
+        header.header_checksum = header.calc_header_checksum();
+        let mut packet = Vec::new();
+        header.write_raw(&mut packet).unwrap();
+        out.splice(ETHERNET.., [&packet, rest].concat());
+    } else {
+        // The offset is in units of eight bytes, above three bits.
+        out[ETHERNET + IPV6 + 3] -= 8;
+    }
+    out
+}
+
 /// An atomic fragment: the whole of an IPv6 packet behind a fragment header.
 pub fn atomic(frame: &Frame) -> Vec<u8> {
     let whole = frame.build();

@@ -8,6 +8,8 @@ use super::{
     direct::direct,
     frame::{CLIENT_MAC, Frame, LOCAL_MAC, tcp, udp},
     guards::guards,
+    lives::lives,
+    nobody::nobody,
     tunnels::tunnels,
     world::{BACKEND_MAC, BRIDGE_MAC, OTHER_LINK, UPLINK, VETH},
 };
@@ -56,6 +58,8 @@ pub fn rows() -> Vec<Row> {
         corners(),
         direct(),
         guards(),
+        lives(),
+        nobody(),
         tunnels(),
     ]
     .concat()

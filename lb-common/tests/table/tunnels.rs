@@ -168,6 +168,9 @@ fn datagrams() -> Vec<Row> {
     of_error.hop_limit = 63;
     let sent = carried(&icmp(63).build(), &of_error, backend, false);
     rows.push(row("ipip: an error", icmp(64).build(), Reason::IcmpError, PEER, sent));
+    for (what, hops) in [("ipip: an error at its last hop", 1), ("ipip: an error without one", 0)] {
+        rows.push(stays(what, icmp(hops).build(), Reason::HopLimit, Action::Pass));
+    }
     rows
 }
 

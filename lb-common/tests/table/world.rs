@@ -118,6 +118,15 @@ impl World {
         };
         world.listen("198.18.1.40", 80, 6, limited(26), &[1]);
         world.listen("fd00:18:1::40", 80, 6, limited(27), &[2]);
+        // Datagrams for nobody.
+        let nobody = |id| Service { usable: 0, ..hash(id) };
+        world.backend(17, "198.18.10.17", 54, 17, way::PEER, VETH, backend_state::CLOSED);
+        world.listen("198.18.1.1", 54, 17, nobody(28), &[]);
+        world.listen("fd00:18:1::1", 54, 17, nobody(29), &[]);
+        world.listen("198.18.1.1", 55, 17, hash(30), &[17]);
+        for group in ["224.0.0.18", "255.255.255.255", "ff02::12"] {
+            world.listen(group, 54, 17, nobody(31), &[]);
+        }
         // Pings: no service listens on port 0, so that the pre-filter is none the wiser.
         for (vip, protocol) in [("198.18.1.1", 1), ("fd00:18:1::1", 58)] {
             let key = ListenKey { address: address(vip), port: 0, protocol, zero: 0 };

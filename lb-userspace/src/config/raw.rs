@@ -28,7 +28,8 @@ pub(super) struct RawConfig {
     /// Clients that are processes of this host: `auto`, all of them if there is a cgroup2
     /// hierarchy; `off`; or a directory of that hierarchy, for those below it. Default: `auto`.
     pub(super) host_clients: Text,
-    /// What becomes of TCP connections that nobody can serve: `reset` or `drop`. Default: `reset`.
+    /// What becomes of packets that nobody can serve: `reset`, their sender is told by a TCP reset or an ICMP
+    /// port unreachable, or `drop`. Default: `reset`.
     pub(super) unserved: Text,
     /// What becomes of echo requests (ping) for VIPs: `answer` or `pass`. Default: `answer`.
     pub(super) ping: Text,

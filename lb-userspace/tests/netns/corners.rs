@@ -179,3 +179,34 @@ fn who_connects_to_nobody_is_told_unless_that_is_not_wanted() {
         }
     }
 }
+
+#[test]
+fn who_sends_datagrams_to_nobody_is_told_unless_that_is_not_wanted() {
+    let told = Some(ErrorKind::ConnectionRefused);
+    for (attach, checksum_offload, unserved, expected) in [
+        (Attach::Tc, true, Unserved::Reset, told),
+        (Attach::Tc, false, Unserved::Reset, told),
+        (Attach::XdpGeneric, false, Unserved::Reset, told),
+        (Attach::Tc, true, Unserved::Drop, None),
+    ] {
+        let plan = LabPlan { checksum_offload, ..plan(Topology::Remote) };
+        let world = World::with(plan, attach, Policy::RoundRobin, |config| {
+            datagrams(config);
+            config.services[0].backends.clear();
+            config.unserved = unserved;
+        });
+        for (client, vip, _) in pairs(&world) {
+            // Without a payload, shorter and longer than what is quoted, of odd length, and in pieces.
+            for length in [0, 1, 64, 333, 1400, 3000] {
+                let case = format!("{attach:?} {checksum_offload} {unserved:?} {vip} {length}");
+                let wait = Duration::from_millis(if expected.is_some() { 5000 } else { 200 });
+                client.set_read_timeout(Some(wait)).unwrap();
+                client.send(&vec![7; length]).expect(&case);
+                let error = client.recv(&mut [0; 64]).expect_err(&case);
+                let silent = matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+                let kind = (!silent).then(|| error.kind());
+                assert_eq!(kind, expected, "{case}: {error}");
+            }
+        }
+    }
+}

@@ -210,6 +210,11 @@ impl Connection {
         Ok(Self { reader: BufReader::new(stream) })
     }
 
+    /// The connection itself.
+    pub(crate) fn into_stream(self) -> TcpStream {
+        self.reader.into_inner()
+    }
+
     /// One request: the name of the backend, in the head and in the body of its answer.
     pub(crate) fn ask(&mut self, keep: bool) -> io::Result<String> {
         let connection = if keep { "keep-alive" } else { "close" };
