@@ -10,6 +10,8 @@ mod against_model;
 mod million;
 #[path = "../../lb-common/tests/model/mod.rs"]
 mod model;
+#[path = "kernel/sweeps.rs"]
+mod sweeps;
 #[path = "../../lb-common/tests/table/mod.rs"]
 mod table;
 #[path = "kernel/writes.rs"]

@@ -100,9 +100,11 @@ impl Daemon {
         let uplinks = self.uplinks().await?;
         let mut places = self.places(&uplinks);
         match self.attach_to(&places) {
-            Err(error @ (AttachError::Unsupported { .. } | AttachError::Taken { .. }))
-                if self.state.config.attach == Attach::Auto && self.state.hook == Hook::Xdp =>
-            {
+            Err(
+                error @ (AttachError::Unsupported { .. }
+                | AttachError::Refused { .. }
+                | AttachError::Taken { .. }),
+            ) if self.state.config.attach == Attach::Auto && self.state.hook == Hook::Xdp => {
                 warn!(why = %error, "native XDP is not to be had, taking TC");
                 self.state.hook = Hook::Tc;
                 // Ways that XDP does not have may be open to TC.

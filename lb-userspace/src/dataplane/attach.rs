@@ -62,6 +62,14 @@ pub enum AttachError {
         /// Where.
         interface: String,
     },
+    /// The driver will not. Most keep a frame in one page with native XDP.
+    #[error(
+        "{interface}: the driver refuses native XDP, which takes no frames longer than a page: use a smaller MTU, or attach: auto, xdp-generic or tc"
+    )]
+    Refused {
+        /// Where.
+        interface: String,
+    },
     /// Anything else.
     #[error("{interface}: cannot attach to {hook}: {source}")]
     Kernel {
@@ -272,6 +280,10 @@ fn explain(interface: &str, hook: Hook, source: Failure) -> AttachError {
     match errno(&*source) {
         Some(libc::EBUSY | libc::EEXIST) => AttachError::Taken { interface, hook },
         Some(libc::EOPNOTSUPP) if hook == Hook::Xdp => AttachError::Unsupported { interface },
+        // What drivers say of an MTU that is too large, veth the former.
+        Some(libc::ERANGE | libc::EINVAL) if hook == Hook::Xdp => {
+            AttachError::Refused { interface }
+        }
         _ => AttachError::Kernel { interface, hook, source },
     }
 }

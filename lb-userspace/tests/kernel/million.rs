@@ -28,8 +28,8 @@ const PORT: usize = 34;
 fn of_flow(frame: &mut [u8], flow: u32, reply: bool) {
     let (host, port) = (100 + flow / 50_000, 10_000 + flow % 50_000);
     let (address, at) = if reply { (SOURCE + 4, PORT + 2) } else { (SOURCE, PORT) };
-    frame[address + 3] = host as u8;
-    frame[at..at + 2].copy_from_slice(&(port as u16).to_be_bytes());
+    frame[address + 3] = u8::try_from(host).unwrap();
+    frame[at..at + 2].copy_from_slice(&u16::try_from(port).unwrap().to_be_bytes());
 }
 
 fn run(dataplane: &mut Dataplane, frame: &[u8]) -> (Reason, u32) {

@@ -9,6 +9,7 @@ use std::{
 
 use etherparse::{Icmpv4Header, Icmpv4Type, PacketBuilder, icmpv4};
 use lb_userspace::{
+    daemon::{self, background::Background},
     lab::{LabPlan, Topology, vip_v4, vip_v6},
     model::{Attach, Config, Policy, Protocol, Unserved},
 };
@@ -209,4 +210,61 @@ fn who_sends_datagrams_to_nobody_is_told_unless_that_is_not_wanted() {
             }
         }
     }
+}
+
+/// Every link of the laboratory takes frames of 9,000 bytes.
+fn widen(world: &World) {
+    let backends = world.lab.backends().iter().map(|backend| &backend.netns);
+    let places = [world.lab.client(), world.lab.lb()].into_iter().chain(world.lab.switch());
+    for netns in places.chain(backends) {
+        let links = netns.command("ip").args(["-o", "link"]).output().unwrap().stdout;
+        let links = String::from_utf8(links).unwrap();
+        let name = |line: &str| line.split([':', '@']).nth(1).map(|name| name.trim().to_owned());
+        for link in links.lines().filter_map(name).filter(|name| name != "lo") {
+            let arguments = ["link", "set", "dev", &link, "mtu", "9000"];
+            assert!(netns.command("ip").args(arguments).status().unwrap().success(), "{link}");
+        }
+    }
+}
+
+#[test]
+fn jumbo_frames_pass_both_ways() {
+    for (attach, topology) in [
+        (Attach::Tc, Topology::Bridge),
+        (Attach::Tc, Topology::Remote),
+        (Attach::XdpGeneric, Topology::Remote),
+    ] {
+        let plan = LabPlan { checksum_offload: attach == Attach::Tc, ..plan(topology) };
+        let mut world = World::with(plan, attach, Policy::RoundRobin, datagrams);
+        world.daemon.take().unwrap().finish().unwrap();
+        widen(&world);
+        world.start();
+        for (client, vip, at) in pairs(&world) {
+            let server = serve(&world, at);
+            for length in [1, 3000, 8900] {
+                let case = format!("{attach:?} {topology:?} {vip} {length}");
+                let sent: Vec<u8> = (0..length).map(|n: u32| (n % 251) as u8).collect();
+                client.send(&sent).unwrap();
+                let mut bytes = [0; 9000];
+                let (got, asker) = server.recv_from(&mut bytes).expect(&case);
+                assert!(bytes[..got] == sent[..], "{case}: {got} bytes arrived");
+                server.send_to(&bytes[..got], asker).unwrap();
+                let got = client.recv(&mut bytes).expect(&case);
+                assert!(bytes[..got] == sent[..], "{case}: {got} bytes came back");
+            }
+        }
+    }
+}
+
+#[test]
+fn native_xdp_says_that_it_takes_no_jumbo_frames() {
+    let mut world = World::with(plan(Topology::Remote), Attach::Xdp, Policy::RoundRobin, datagrams);
+    world.daemon.take().unwrap().finish().unwrap();
+    widen(&world);
+    let options = daemon::Options { config: world.config.clone(), file: None, bpffs: None };
+    let Err(error) = Background::start(world.lab.lb(), options) else { panic!("attached") };
+    let error = format!("{error:#}");
+    assert!(error.contains("up0") && error.contains("a smaller MTU"), "{error}");
+    let links = world.lab.lb().command("ip").args(["-d", "link"]).output().unwrap().stdout;
+    assert!(!String::from_utf8_lossy(&links).contains("prog/"), "a program was left");
 }

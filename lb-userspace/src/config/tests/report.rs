@@ -83,6 +83,18 @@ fn aliases_do_not_multiply_without_end() {
 }
 
 #[test]
+fn nesting_has_an_end() {
+    let nested = |depth: usize| format!("services: {}{}\n", "[".repeat(depth), "]".repeat(depth));
+    for (depth, too_deep) in [(1, false), (20, false), (100, true)] {
+        let told = parse("weir.yaml", &nested(depth)).err().map(|error| error.to_string());
+        let told = told.is_some_and(|text| text.starts_with("error: too deep, or too many values"));
+        assert_eq!(told, too_deep, "{depth}");
+    }
+    // The reader of YAML itself goes no deeper than that.
+    assert!(report(&nested(100_000)).starts_with("error: not YAML: recursion limit exceeded"));
+}
+
+#[test]
 fn nothing_in_the_text_reaches_the_terminal() {
     let text =
         "services: []\nattach: \"\\e[31m\"\n# \u{202e}\ndrain: '\u{202e}\u{9b}'\n\"\\e]0;\": 1\n";
