@@ -138,12 +138,18 @@ pub mod stage {
     pub const ENCAP: u32 = 8;
     /// [`crate::pipeline::too_big`]
     pub const TOO_BIG: u32 = 9;
+    /// [`crate::pipeline::allocate`]
+    pub const ALLOCATE: u32 = 10;
+    /// [`crate::pipeline::track`] for flows of full NAT.
+    pub const FULL_NAT: u32 = 11;
+    /// [`crate::pipeline::icmp`] for flows of full NAT.
+    pub const FULL_NAT_ICMP: u32 = 12;
     /// [`crate::pipeline::leave::leave_icmp`], at TC only.
-    pub const LEAVE_ICMP: u32 = 10;
+    pub const LEAVE_ICMP: u32 = 13;
     /// How many there are.
-    pub const COUNT: u32 = 11;
+    pub const COUNT: u32 = 14;
     /// The XDP programs, by place.
-    pub const XDP: [&str; 10] = [
+    pub const XDP: [&str; 13] = [
         "weir_xdp_track",
         "weir_xdp_open",
         "weir_xdp_unusual",
@@ -154,9 +160,12 @@ pub mod stage {
         "weir_xdp_settle",
         "weir_xdp_encap",
         "weir_xdp_too_big",
+        "weir_xdp_allocate",
+        "weir_xdp_full_nat",
+        "weir_xdp_full_nat_icmp",
     ];
     /// The TC programs, by place.
-    pub const TC: [&str; 11] = [
+    pub const TC: [&str; 14] = [
         "weir_tc_track",
         "weir_tc_open",
         "weir_tc_unusual",
@@ -167,6 +176,9 @@ pub mod stage {
         "weir_tc_settle",
         "weir_tc_encap",
         "weir_tc_too_big",
+        "weir_tc_allocate",
+        "weir_tc_full_nat",
+        "weir_tc_full_nat_icmp",
         "weir_tc_leave_icmp",
     ];
 }

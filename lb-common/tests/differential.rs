@@ -74,7 +74,10 @@ fn outcome(verdict: &Verdict, bytes: Vec<u8>) -> Outcome {
         | Action::Ping
         | Action::Settle
         | Action::Encap
-        | Action::TooBig => {
+        | Action::TooBig
+        | Action::Allocate
+        | Action::FullNat
+        | Action::FullNatIcmp => {
             panic!("not decided: {verdict:?}")
         }
     };

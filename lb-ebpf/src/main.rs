@@ -88,6 +88,24 @@ pub fn weir_xdp_too_big(context: XdpContext) -> u32 {
     xdp::too_big(&context)
 }
 
+/// Ports for new flows of full NAT.
+#[xdp]
+pub fn weir_xdp_allocate(context: XdpContext) -> u32 {
+    xdp::allocate(&context)
+}
+
+/// Packets of flows of full NAT.
+#[xdp]
+pub fn weir_xdp_full_nat(context: XdpContext) -> u32 {
+    xdp::full_nat(&context)
+}
+
+/// Errors about packets of such flows.
+#[xdp]
+pub fn weir_xdp_full_nat_icmp(context: XdpContext) -> u32 {
+    xdp::full_nat_icmp(&context)
+}
+
 /// The balancer on a TC hook: the path of every packet.
 #[classifier]
 pub fn weir_tc(context: TcContext) -> i32 {
@@ -152,6 +170,24 @@ pub fn weir_tc_encap(context: TcContext) -> i32 {
 #[classifier]
 pub fn weir_tc_too_big(context: TcContext) -> i32 {
     tc::too_big(&context)
+}
+
+/// Ports for new flows of full NAT.
+#[classifier]
+pub fn weir_tc_allocate(context: TcContext) -> i32 {
+    tc::allocate(&context)
+}
+
+/// Packets of flows of full NAT.
+#[classifier]
+pub fn weir_tc_full_nat(context: TcContext) -> i32 {
+    tc::full_nat(&context)
+}
+
+/// Errors about packets of such flows.
+#[classifier]
+pub fn weir_tc_full_nat_icmp(context: TcContext) -> i32 {
+    tc::full_nat_icmp(&context)
 }
 
 /// What leaves by an interface on which clients are: replies of this host's own processes.

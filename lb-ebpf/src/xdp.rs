@@ -14,7 +14,7 @@ use lb_common::{
     maps::stage,
     packet::{Delta, Headers, Packet, Room, write_checksum},
     pipeline::{
-        encap, enter, icmp, limit, lost, open, ping, refuse, settle, too_big, track, unusual,
+        allocate, encap, enter, icmp, limit, lost, open, ping, refuse, settle, too_big, track, unusual,
         verdict::{Action, Verdict},
     },
     wire::{Ethernet, VlanTag, Wire},
@@ -24,14 +24,14 @@ use crate::{
     context::{context_field, opaque},
     jiffies,
     maps::XDP_STAGES,
-    tables::KernelTables,
+    tables::{ALL, FULL_NAT, TABLES},
 };
 
 /// What every packet meets.
 #[inline]
 pub fn enter(context: &XdpContext) -> u32 {
     let mut packet = XdpPacket { context: context.ctx };
-    let verdict = enter::enter(&mut packet, &KernelTables, jiffies() as u32);
+    let verdict = enter::enter(&mut packet, &TABLES, jiffies() as u32);
     act(context, &packet, &verdict)
 }
 
@@ -39,7 +39,7 @@ pub fn enter(context: &XdpContext) -> u32 {
 #[inline]
 pub fn track(context: &XdpContext) -> u32 {
     let mut packet = XdpPacket { context: context.ctx };
-    let verdict = track::track(&mut packet, &KernelTables, jiffies() as u32);
+    let verdict = track::track(&mut packet, &TABLES, jiffies() as u32);
     act(context, &packet, &verdict)
 }
 
@@ -47,7 +47,7 @@ pub fn track(context: &XdpContext) -> u32 {
 #[inline]
 pub fn open(context: &XdpContext) -> u32 {
     let mut packet = XdpPacket { context: context.ctx };
-    let verdict = open::open(&mut packet, &KernelTables, jiffies() as u32);
+    let verdict = open::open(&mut packet, &TABLES, jiffies() as u32);
     act(context, &packet, &verdict)
 }
 
@@ -55,7 +55,7 @@ pub fn open(context: &XdpContext) -> u32 {
 #[inline]
 pub fn unusual(context: &XdpContext) -> u32 {
     let mut packet = XdpPacket { context: context.ctx };
-    let verdict = unusual::unusual(&mut packet, &KernelTables, jiffies() as u32);
+    let verdict = unusual::unusual(&mut packet, &TABLES, jiffies() as u32);
     act(context, &packet, &verdict)
 }
 
@@ -63,7 +63,7 @@ pub fn unusual(context: &XdpContext) -> u32 {
 #[inline]
 pub fn icmp(context: &XdpContext) -> u32 {
     let mut packet = XdpPacket { context: context.ctx };
-    let verdict = icmp::icmp(&mut packet, &KernelTables, jiffies() as u32);
+    let verdict = icmp::icmp(&mut packet, &TABLES, jiffies() as u32);
     act(context, &packet, &verdict)
 }
 
@@ -71,7 +71,7 @@ pub fn icmp(context: &XdpContext) -> u32 {
 #[inline]
 pub fn refuse(context: &XdpContext) -> u32 {
     let mut packet = XdpPacket { context: context.ctx };
-    let verdict = refuse::refuse(&mut packet, &KernelTables);
+    let verdict = refuse::refuse(&mut packet, &TABLES);
     act(context, &packet, &verdict)
 }
 
@@ -79,7 +79,7 @@ pub fn refuse(context: &XdpContext) -> u32 {
 #[inline]
 pub fn limit(context: &XdpContext) -> u32 {
     let mut packet = XdpPacket { context: context.ctx };
-    let verdict = limit::limit(&mut packet, &KernelTables, jiffies() as u32);
+    let verdict = limit::limit(&mut packet, &TABLES, jiffies() as u32);
     act(context, &packet, &verdict)
 }
 
@@ -87,7 +87,7 @@ pub fn limit(context: &XdpContext) -> u32 {
 #[inline]
 pub fn ping(context: &XdpContext) -> u32 {
     let mut packet = XdpPacket { context: context.ctx };
-    let verdict = ping::ping(&mut packet, &KernelTables);
+    let verdict = ping::ping(&mut packet, &TABLES);
     act(context, &packet, &verdict)
 }
 
@@ -95,7 +95,7 @@ pub fn ping(context: &XdpContext) -> u32 {
 #[inline]
 pub fn settle(context: &XdpContext) -> u32 {
     let mut packet = XdpPacket { context: context.ctx };
-    let verdict = settle::settle(&mut packet, &KernelTables, jiffies() as u32);
+    let verdict = settle::settle(&mut packet, &ALL, jiffies() as u32);
     act(context, &packet, &verdict)
 }
 
@@ -103,7 +103,7 @@ pub fn settle(context: &XdpContext) -> u32 {
 #[inline]
 pub fn encap(context: &XdpContext) -> u32 {
     let mut packet = XdpPacket { context: context.ctx };
-    let verdict = encap::encap(&mut packet, &KernelTables);
+    let verdict = encap::encap(&mut packet, &TABLES);
     act(context, &packet, &verdict)
 }
 
@@ -111,7 +111,31 @@ pub fn encap(context: &XdpContext) -> u32 {
 #[inline]
 pub fn too_big(context: &XdpContext) -> u32 {
     let mut packet = XdpPacket { context: context.ctx };
-    let verdict = too_big::too_big(&mut packet, &KernelTables);
+    let verdict = too_big::too_big(&mut packet, &TABLES);
+    act(context, &packet, &verdict)
+}
+
+/// The stage of new flows of full NAT.
+#[inline]
+pub fn allocate(context: &XdpContext) -> u32 {
+    let mut packet = XdpPacket { context: context.ctx };
+    let verdict = allocate::allocate(&mut packet, &FULL_NAT, jiffies() as u32);
+    act(context, &packet, &verdict)
+}
+
+/// The second stage for flows of full NAT.
+#[inline]
+pub fn full_nat(context: &XdpContext) -> u32 {
+    let mut packet = XdpPacket { context: context.ctx };
+    let verdict = track::track(&mut packet, &FULL_NAT, jiffies() as u32);
+    act(context, &packet, &verdict)
+}
+
+/// The stage of ICMP for flows of full NAT.
+#[inline]
+pub fn full_nat_icmp(context: &XdpContext) -> u32 {
+    let mut packet = XdpPacket { context: context.ctx };
+    let verdict = icmp::icmp(&mut packet, &FULL_NAT, jiffies() as u32);
     act(context, &packet, &verdict)
 }
 
@@ -138,7 +162,7 @@ fn act(context: &XdpContext, packet: &XdpPacket, verdict: &Verdict) -> u32 {
 fn go_on(context: &XdpContext, packet: &XdpPacket, stage: u32) -> u32 {
     // SAFETY: nothing here waits to be dropped.
     unsafe { XDP_STAGES.tail_call(context, stage) };
-    lost(packet, &KernelTables);
+    lost(packet, &TABLES);
     XDP_DROP
 }
 

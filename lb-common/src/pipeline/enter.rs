@@ -78,7 +78,8 @@ fn plain<F: Plain, P: Packet, T: Tables>(packet: &mut P, tables: &T, now: u32) -
     };
     let idle = idle(now, entry.last_seen);
     if !is_plain(&headers, &entry, settings, idle) {
-        return track();
+        let stage = if entry.is_full_nat() { Action::FullNat } else { Action::Track };
+        return goes_on(tables, headers, stage);
     }
     let (flow, ingress) = (key.widen(), packet.ingress());
     let decision = if entry.kind == conn_kind::REPLY {
@@ -127,7 +128,7 @@ fn touch(entry: &SharedConn, now: u32, idle: u32) {
 }
 
 /// What makes more of a packet than one lookup and one rewrite.
-const UNUSUAL_FLAGS: u16 = conn_flag::HAIRPIN;
+const UNUSUAL_FLAGS: u16 = conn_flag::HAIRPIN | conn_flag::FULL_NAT;
 
 /// Whether a packet neither changes the state or the turn of its flow nor meets one that has ended. Datagrams
 /// that nobody answers are a flow of their own kind: its first state is its only one.

@@ -5,7 +5,7 @@ use super::{
     Flow, conntrack,
     conntrack::{Done, Found},
     flow_key::hairpin,
-    forward, reply, requests,
+    forward, full_nat, requests,
     rewrite::{Decision, perform},
     states::next_state,
     verdict::{Action, Reason, Verdict},
@@ -65,9 +65,16 @@ fn decide<P: Packet, T: Tables>(
             known(packet, tables, headers, &flow, (&entry, stage), decision)
         }
         Found::Reply(entry, stage, vip) => {
+            let from = (packet.ingress(), headers);
+            if full_nat::back(tables, &flow, (&entry, stage), from, vip, decision).is_none() {
+                conntrack::end(tables, &flow, &entry, stage);
+                return Err(Verdict::ended(Reason::StaleReply));
+            }
             turn(tables, &flow, &entry, stage, conn_kind::REPLY);
-            *decision = reply::back(packet.ingress(), headers, flow.key, &entry, vip);
             Ok(())
+        }
+        Found::Elsewhere => {
+            Err(Verdict::goes_on(if T::FULL_NAT { Action::Track } else { Action::FullNat }))
         }
         Found::Stale => Err(Verdict::ended(Reason::StaleReply)),
         // Only a first fragment can open a flow.
@@ -105,6 +112,9 @@ fn known<P: Packet, T: Tables>(
     let source =
         if turned { hairpin(flow.settings, flow.key.is_v6()) } else { flow.key.source().0 };
     *decision = forward::towards(packet.ingress(), headers, source, entry, backend);
+    if full_nat::has::<T>(entry) {
+        full_nat::from_us(entry, backend, decision);
+    }
     if stage == Stage::Embryo
         && !flow.dials()
         && entry.state != conn_state::CLOSED
@@ -135,7 +145,13 @@ fn still_there<'t, T: Tables>(
         } else {
             stage == Stage::Embryo && state != backend_state::UP
         };
-    if gone || moves { None } else { Some(backend) }
+    if gone
+        || moves
+        || full_nat::has::<T>(entry) && !full_nat::keeps_port(tables, flow, entry, stage)
+    {
+        return None;
+    }
+    Some(backend)
 }
 
 /// The first answer establishes a UDP flow; FIN and RST end a TCP flow. Where its service wants

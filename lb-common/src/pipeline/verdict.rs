@@ -105,6 +105,8 @@ reasons! {
     NoWay = 23 "no-way" Drop,
     /// Too large for the way to the backend once it is wrapped; its sender is told.
     TooBig = 24 "too-big" Drop,
+    /// None of this host's ports towards the backend is free (`forward: full-nat`).
+    NoPort = 25 "no-port" Drop,
 }
 
 /// What the kernel is asked to do.
@@ -142,6 +144,12 @@ pub enum Action {
     Encap,
     /// Decided, but for the answer: on to [`too_big`](super::too_big::too_big).
     TooBig,
+    /// Decided, but for a port of this host: on to [`allocate`](super::allocate::allocate).
+    Allocate,
+    /// A flow of full NAT: on to [`track`](super::track::track) for those.
+    FullNat,
+    /// An error about such a flow: on to [`icmp`](super::icmp::icmp) for those.
+    FullNatIcmp,
 }
 
 impl Action {
@@ -164,6 +172,9 @@ const _: () = assert!(
         && Action::Settle.stage() == stage::SETTLE
         && Action::Encap.stage() == stage::ENCAP
         && Action::TooBig.stage() == stage::TOO_BIG
+        && Action::Allocate.stage() == stage::ALLOCATE
+        && Action::FullNat.stage() == stage::FULL_NAT
+        && Action::FullNatIcmp.stage() == stage::FULL_NAT_ICMP
 );
 
 /// The outcome of the pipeline for one packet.

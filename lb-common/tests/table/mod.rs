@@ -24,6 +24,7 @@
 pub mod corners;
 pub mod direct;
 pub mod frame;
+pub mod full_nat;
 pub mod guards;
 pub mod pieces;
 pub mod rows;

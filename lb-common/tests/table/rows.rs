@@ -7,6 +7,7 @@ use super::{
     corners::corners,
     direct::direct,
     frame::{CLIENT_MAC, Frame, LOCAL_MAC, tcp, udp},
+    full_nat::full_nat,
     guards::guards,
     tunnels::tunnels,
     world::{BACKEND_MAC, BRIDGE_MAC, OTHER_LINK, UPLINK, VETH},
@@ -57,6 +58,7 @@ pub fn rows() -> Vec<Row> {
         direct(),
         guards(),
         tunnels(),
+        full_nat(),
     ]
     .concat()
 }
