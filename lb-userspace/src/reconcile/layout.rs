@@ -308,6 +308,7 @@ const fn mode(forward: Forward) -> u8 {
         Forward::Dsr => forward::DSR,
         Forward::Ipip => forward::IPIP,
         Forward::Gue => forward::GUE,
+        Forward::FullNat => forward::FULL_NAT,
     }
 }
 
