@@ -144,12 +144,14 @@ pub mod stage {
     pub const FULL_NAT: u32 = 11;
     /// [`crate::pipeline::icmp`] for flows of full NAT.
     pub const FULL_NAT_ICMP: u32 = 12;
+    /// [`crate::pipeline::translate`]
+    pub const TRANSLATE: u32 = 13;
     /// [`crate::pipeline::leave::leave_icmp`], at TC only.
-    pub const LEAVE_ICMP: u32 = 13;
+    pub const LEAVE_ICMP: u32 = 14;
     /// How many there are.
-    pub const COUNT: u32 = 14;
+    pub const COUNT: u32 = 15;
     /// The XDP programs, by place.
-    pub const XDP: [&str; 13] = [
+    pub const XDP: [&str; 14] = [
         "weir_xdp_track",
         "weir_xdp_open",
         "weir_xdp_unusual",
@@ -163,9 +165,10 @@ pub mod stage {
         "weir_xdp_allocate",
         "weir_xdp_full_nat",
         "weir_xdp_full_nat_icmp",
+        "weir_xdp_translate",
     ];
     /// The TC programs, by place.
-    pub const TC: [&str; 14] = [
+    pub const TC: [&str; 15] = [
         "weir_tc_track",
         "weir_tc_open",
         "weir_tc_unusual",
@@ -179,6 +182,7 @@ pub mod stage {
         "weir_tc_allocate",
         "weir_tc_full_nat",
         "weir_tc_full_nat_icmp",
+        "weir_tc_translate",
         "weir_tc_leave_icmp",
     ];
 }

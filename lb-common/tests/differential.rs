@@ -77,7 +77,8 @@ fn outcome(verdict: &Verdict, bytes: Vec<u8>) -> Outcome {
         | Action::TooBig
         | Action::Allocate
         | Action::FullNat
-        | Action::FullNatIcmp => {
+        | Action::FullNatIcmp
+        | Action::Translate => {
             panic!("not decided: {verdict:?}")
         }
     };

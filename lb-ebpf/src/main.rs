@@ -106,6 +106,12 @@ pub fn weir_xdp_full_nat_icmp(context: XdpContext) -> u32 {
     xdp::full_nat_icmp(&context)
 }
 
+/// Packets that leave in the other address family.
+#[xdp]
+pub fn weir_xdp_translate(context: XdpContext) -> u32 {
+    xdp::translate(&context)
+}
+
 /// The balancer on a TC hook: the path of every packet.
 #[classifier]
 pub fn weir_tc(context: TcContext) -> i32 {
@@ -188,6 +194,12 @@ pub fn weir_tc_full_nat(context: TcContext) -> i32 {
 #[classifier]
 pub fn weir_tc_full_nat_icmp(context: TcContext) -> i32 {
     tc::full_nat_icmp(&context)
+}
+
+/// Packets that leave in the other address family.
+#[classifier]
+pub fn weir_tc_translate(context: TcContext) -> i32 {
+    tc::translate(&context)
 }
 
 /// What leaves by an interface on which clients are: replies of this host's own processes.

@@ -9,7 +9,7 @@ use lb_common::{
     maps::stage,
     packet::Packet as _,
     pipeline::{
-        allocate, encap, enter, icmp, leave, limit, lost, open, ping, refuse, settle, too_big, track,
+        allocate, encap, enter, icmp, leave, limit, lost, open, ping, refuse, settle, too_big, track, translate,
         unusual,
         verdict::{Action, Verdict},
     },
@@ -137,6 +137,14 @@ pub fn full_nat(context: &TcContext) -> i32 {
 pub fn full_nat_icmp(context: &TcContext) -> i32 {
     let mut packet = TcPacket::new(context);
     let verdict = icmp::icmp(&mut packet, &FULL_NAT, jiffies() as u32);
+    act(context, &packet, &verdict)
+}
+
+/// The stage of packets that leave in the other family.
+#[inline]
+pub fn translate(context: &TcContext) -> i32 {
+    let mut packet = TcPacket::new(context);
+    let verdict = translate::translate(&mut packet, &FULL_NAT);
     act(context, &packet, &verdict)
 }
 

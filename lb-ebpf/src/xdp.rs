@@ -14,10 +14,10 @@ use lb_common::{
     maps::stage,
     packet::{Delta, Headers, Packet, Room, write_checksum},
     pipeline::{
-        allocate, encap, enter, icmp, limit, lost, open, ping, refuse, settle, too_big, track, unusual,
+        allocate, encap, enter, icmp, limit, lost, open, ping, refuse, settle, too_big, track, translate, unusual,
         verdict::{Action, Verdict},
     },
-    wire::{Ethernet, VlanTag, Wire},
+    wire::{Ethernet, Ipv4Hdr, Ipv6Hdr, VlanTag, Wire},
 };
 
 use crate::{
@@ -139,6 +139,14 @@ pub fn full_nat_icmp(context: &XdpContext) -> u32 {
     act(context, &packet, &verdict)
 }
 
+/// The stage of packets that leave in the other family.
+#[inline]
+pub fn translate(context: &XdpContext) -> u32 {
+    let mut packet = XdpPacket { context: context.ctx };
+    let verdict = translate::translate(&mut packet, &FULL_NAT);
+    act(context, &packet, &verdict)
+}
+
 /// A verdict as an XDP action.
 #[inline(always)]
 fn act(context: &XdpContext, packet: &XdpPacket, verdict: &Verdict) -> u32 {
@@ -242,6 +250,22 @@ impl Packet for XdpPacket {
             TWO_TAGS => self.slide::<TWO_TAGS>(room.bytes),
             _ => None,
         }
+    }
+
+    #[inline]
+    fn change_family(&mut self, v6: bool) -> Option<()> {
+        const BYTES: usize = size_of::<Ipv6Hdr>() - size_of::<Ipv4Hdr>();
+        if !v6 {
+            let link = self.at::<Ethernet>(0)?;
+            // SAFETY: both lie inside the frame, one after the other.
+            unsafe { self.at::<Ethernet>(BYTES)?.write(link.read()) };
+        }
+        let by = if v6 { -(BYTES as i32) } else { BYTES as i32 };
+        // SAFETY: the context is the kernel's; no reference into the frame is alive.
+        if unsafe { bpf_xdp_adjust_head(self.context, by) } != 0 {
+            return None;
+        }
+        if v6 { self.slide::<{ Ethernet::LEN }>(BYTES) } else { Some(()) }
     }
 
     #[inline]

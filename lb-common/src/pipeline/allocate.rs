@@ -8,7 +8,6 @@ use super::{
     Flow,
     flow_key::FlowKey,
     forward, full_nat, requests,
-    rewrite::perform,
     verdict::{Action, Reason, Verdict},
     workspace::{Draft, Workspace},
 };
@@ -28,7 +27,7 @@ const TRIES: u32 = 32;
 pub fn allocate<P: Packet, T: Tables>(packet: &mut P, tables: &T, now: u32) -> Verdict {
     let headers = tables.handed_over();
     let done = tables.with_workspace(|work| match decide(packet, tables, &headers, now, work) {
-        Ok(()) => perform(packet, &tables.handed_over(), &work.decision),
+        Ok(()) => full_nat::perform(packet, tables, &work.decision),
         Err(verdict) => {
             work.decision.verdict = verdict;
             verdict
@@ -81,7 +80,7 @@ fn record<T: Tables>(
     source: Address,
 ) -> Result<u16, Option<Reason>> {
     let mut forward = draft.conn;
-    let (v6, number) = (flow.key.is_v6(), flow.protocol());
+    let (v6, number) = (!forward.address.is_v4(), flow.protocol());
     draft.key = FlowKey::new(v6, (forward.address, forward.port), (source, 0), number);
     full_nat::remember_client(&mut draft.conn, flow);
     (draft.conn.address, draft.conn.port) = flow.key.destination();

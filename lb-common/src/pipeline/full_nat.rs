@@ -6,14 +6,21 @@
 //! forward entry: so either way the other entry is asked, and both are of one flow only if each
 //! leads to the other. A flow whose reply entry was evicted, and whose port may be another one's by now, has ended.
 
-use super::{Flow, conntrack, flow_key::FlowKey, reply, rewrite::Decision};
+use super::{
+    Flow, conntrack,
+    flow_key::FlowKey,
+    reply,
+    rewrite::{self, Decision},
+    translate,
+    verdict::{Action, Verdict},
+};
 use crate::{
     abi::{
         address::Address,
         backend::Backend,
         flow::{Conn, SharedConn, conn_kind},
     },
-    packet::Headers,
+    packet::{Headers, Packet},
     tables::{Stage, Tables},
 };
 
@@ -26,13 +33,13 @@ pub(super) const fn has<T: Tables>(conn: &Conn) -> bool {
 /// The key of the entry for the other direction.
 #[inline]
 pub(super) fn partner<T: Tables>(tables: &T, key: &FlowKey, conn: &Conn) -> FlowKey {
-    let (remote, v6, protocol) = ((conn.address, conn.port), key.is_v6(), key.protocol());
+    let (remote, protocol) = ((conn.address, conn.port), key.protocol());
     if conn.kind == conn_kind::FORWARD {
         // Without a backend there is no such entry: no key has port 0 here.
         let source = tables.backend(conn.backend).map_or_else(Address::default, |it| it.source);
-        FlowKey::new(v6, remote, (source, conn.peer_port), protocol)
+        FlowKey::new(!remote.0.is_v4(), remote, (source, conn.peer_port), protocol)
     } else {
-        FlowKey::new(v6, (conn.client_address(), conn.peer_port), remote, protocol)
+        FlowKey::new(!remote.0.is_v4(), (conn.client_address(), conn.peer_port), remote, protocol)
     }
 }
 
@@ -104,6 +111,22 @@ pub(super) const fn remember_client(conn: &mut Conn, flow: &Flow<'_>) {
 pub(super) const fn from_us(entry: &Conn, backend: &Backend, decision: &mut Decision) {
     decision.source = backend.source;
     decision.source_port = entry.peer_port;
+}
+
+/// Acts on a decision; what leaves in the other family does so in a stage of its own.
+#[cfg_attr(target_arch = "bpf", inline(always))]
+pub(super) fn perform<P: Packet, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    decision: &Decision,
+) -> Verdict {
+    // Read again: what the paths to here found out of the headers need not be followed further.
+    let headers = tables.handed_over();
+    let ends = headers.hop_limit <= 1 || matches!(decision.verdict.action, Action::Drop);
+    if T::FULL_NAT && !ends && translate::crosses(&headers, decision) {
+        return Verdict { action: Action::Translate, ..decision.verdict };
+    }
+    rewrite::perform(packet, &headers, decision)
 }
 
 /// The way back to the client; `None` if the flow has lost it.

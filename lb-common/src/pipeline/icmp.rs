@@ -11,6 +11,7 @@ use super::{
     forward, full_nat,
     parse::{self, Network},
     rewrite::Decision,
+    translate,
     verdict::{Action, Reason, Verdict},
     workspace::Workspace,
 };
@@ -69,6 +70,10 @@ pub(super) fn translate<const LEAVES: bool, P: Packet, T: Tables>(
                 if LEAVES {
                     // The stack has found its way already.
                     work.decision.verdict.action = Action::Pass;
+                }
+                if T::FULL_NAT && translate::crosses(&outer, &work.decision) {
+                    let Verdict { service, backend, .. } = work.decision.verdict;
+                    return Verdict::about(Reason::NotTranslated, service, backend);
                 }
                 perform(packet, &outer, &quoted, work)
             }

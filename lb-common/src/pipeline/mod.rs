@@ -14,6 +14,7 @@
 //! * [`too_big`]: a word to who sends larger ones than fit.
 //! * [`allocate`]: a port of this host for a flow of full NAT. Its packets go through [`track`] and [`icmp`]
 //!   in programs of their own.
+//! * [`translate`]: packets of such a flow whose backend is of the other address family.
 //!
 //! So the path that nearly all packets take stays small, and a stage can be replaced while packets
 //! flow. Beside the packet a stage hands over at most where the packet's headers lie.
@@ -48,6 +49,7 @@ pub mod socket;
 pub mod states;
 pub mod too_big;
 pub mod track;
+pub mod translate;
 pub mod unusual;
 pub mod verdict;
 pub mod workspace;
@@ -83,6 +85,7 @@ pub fn process<P: Packet, T: Tables>(packet: &mut P, tables: &T, now: u32) -> Ve
             Action::Encap => encap::encap(packet, tables),
             Action::TooBig => too_big::too_big(packet, tables),
             Action::Allocate => allocate::allocate(packet, tables, now),
+            Action::Translate => translate::translate(packet, tables),
             Action::Pass
             | Action::Drop
             | Action::Transmit

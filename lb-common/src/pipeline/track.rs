@@ -6,7 +6,7 @@ use super::{
     conntrack::{Done, Found},
     flow_key::hairpin,
     forward, full_nat, requests,
-    rewrite::{Decision, perform},
+    rewrite::Decision,
     states::next_state,
     verdict::{Action, Reason, Verdict},
     workspace::Workspace,
@@ -26,8 +26,7 @@ use crate::{
 pub fn track<P: Packet, T: Tables>(packet: &mut P, tables: &T, now: u32) -> Verdict {
     let headers = tables.handed_over();
     let done = tables.with_workspace(|work| match decide(packet, tables, &headers, now, work) {
-        // Read again: what the paths to here found out of the headers need not be followed further.
-        Ok(()) => perform(packet, &tables.handed_over(), &work.decision),
+        Ok(()) => full_nat::perform(packet, tables, &work.decision),
         Err(verdict) => {
             work.decision.verdict = verdict;
             verdict

@@ -107,6 +107,8 @@ reasons! {
     TooBig = 24 "too-big" Drop,
     /// None of this host's ports towards the backend is free (`forward: full-nat`).
     NoPort = 25 "no-port" Drop,
+    /// A fragment, an option, an ICMP error or a datagram without a checksum, of a flow between IPv6 and IPv4.
+    NotTranslated = 26 "not-translated" Drop,
 }
 
 /// What the kernel is asked to do.
@@ -150,6 +152,8 @@ pub enum Action {
     FullNat,
     /// An error about such a flow: on to [`icmp`](super::icmp::icmp) for those.
     FullNatIcmp,
+    /// Decided, but for the other family's header: on to [`translate`](super::translate::translate).
+    Translate,
 }
 
 impl Action {
@@ -175,6 +179,7 @@ const _: () = assert!(
         && Action::Allocate.stage() == stage::ALLOCATE
         && Action::FullNat.stage() == stage::FULL_NAT
         && Action::FullNatIcmp.stage() == stage::FULL_NAT_ICMP
+        && Action::Translate.stage() == stage::TRANSLATE
 );
 
 /// The outcome of the pipeline for one packet.

@@ -28,6 +28,7 @@ pub mod full_nat;
 pub mod guards;
 pub mod pieces;
 pub mod rows;
+pub mod translated;
 pub mod tunnels;
 pub mod turns;
 pub mod world;

@@ -9,6 +9,7 @@ use super::{
     frame::{CLIENT_MAC, Frame, LOCAL_MAC, tcp, udp},
     full_nat::full_nat,
     guards::guards,
+    translated::translated,
     tunnels::tunnels,
     world::{BACKEND_MAC, BRIDGE_MAC, OTHER_LINK, UPLINK, VETH},
 };
@@ -59,6 +60,7 @@ pub fn rows() -> Vec<Row> {
         guards(),
         tunnels(),
         full_nat(),
+        translated(),
     ]
     .concat()
 }

@@ -135,6 +135,14 @@ impl World {
         world.listen("198.18.1.51", 80, 6, full(31), &[8]);
         world.listen("198.18.1.52", 80, 6, full(32), &[11]);
         world.listen("198.18.1.53", 80, 6, full(33), &[20]);
+        world.backend(21, "198.18.10.21", 8080, 6, way::LINK, OTHER_LINK, backend_state::UP);
+        world.backend(22, "fd00:18:10::22", 8080, 6, way::PEER, VETH, backend_state::UP);
+        world.backend(23, "198.18.10.21", 5353, 17, way::LINK, UPLINK, backend_state::UP);
+        world.backend(24, "fd00:18:10::22", 5353, 17, way::LINK, OTHER_LINK, backend_state::UP);
+        world.listen("fd00:18:1::60", 80, 6, full(34), &[21]);
+        world.listen("198.18.1.60", 80, 6, full(35), &[22]);
+        world.listen("fd00:18:1::60", 53, 17, full(36), &[23]);
+        world.listen("198.18.1.60", 53, 17, full(37), &[24]);
         // Pings: no service listens on port 0, so that the pre-filter is none the wiser.
         for (vip, protocol) in [("198.18.1.1", 1), ("fd00:18:1::1", 58)] {
             let key = ListenKey { address: address(vip), port: 0, protocol, zero: 0 };
