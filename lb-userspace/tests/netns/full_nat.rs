@@ -96,24 +96,59 @@ fn backends_without_a_route_to_clients_answer_them() {
     }
 }
 
+fn of_family(config: &mut Config, v6: bool) {
+    full_nat(config);
+    config.services[0].backends.retain(|backend| backend.endpoint.address.is_ipv6() == v6);
+}
+
+#[test]
+fn a_family_without_backends_is_served_by_those_of_the_other() {
+    for (attach, topology) in HOOKS {
+        for v6 in [false, true] {
+            let case = format!("{attach:?} {topology:?}, backends of IPv6: {v6}");
+            let world = world(plan(topology), attach, |config| of_family(config, v6));
+            let report = world.load(200);
+            assert_eq!((report.answered(), report.failures()), (200, 0), "{case}: {report:?}");
+            assert_eq!(report.from_vip, 200, "{case}");
+            assert_eq!(report.per_backend.len(), 3, "{case}: {report:?}");
+            let clients: BTreeSet<bool> =
+                flows(&world).flows.iter().map(|flow| flow.client.is_ipv6()).collect();
+            assert_eq!(clients.len(), 2, "{case}");
+            assert!(
+                seen(&world)
+                    .iter()
+                    .all(|(backend, source)| { backend.is_ipv6() == v6 && source.is_ipv6() == v6 })
+            );
+        }
+    }
+}
+
 /// Sends much both ways, with and without checksums that are left to the link.
 #[test]
 fn large_transfers_are_whole() {
-    for (attach, topology) in HOOKS {
+    for ((attach, topology), crossed) in HOOKS.into_iter().flat_map(|it| [(it, false), (it, true)])
+    {
         let checksum_offload = attach == Attach::Tc;
         let plan = LabPlan { checksum_offload, ..plan(topology) };
-        let world = world(plan, attach, |config| {
+        let change = |config: &mut Config| {
             full_nat(config);
             let service = &mut config.services[0];
             service.backends.truncate(2);
             for backend in &mut service.backends {
                 backend.endpoint.port = BACKEND_PORT + 1;
             }
-        });
-        let backend = &world.lab.backends()[0];
+        };
         let body = noise(4 << 20);
-        for (vip, at) in World::vips().into_iter().zip([IpAddr::V4(backend.v4), backend.v6.into()])
-        {
+        for (index, vip) in World::vips().into_iter().enumerate() {
+            let world = world(plan, attach, |config| {
+                change(config);
+                if crossed {
+                    config.services[0].backends.remove(index);
+                }
+            });
+            let backend = &world.lab.backends()[0];
+            let both = [IpAddr::V4(backend.v4), backend.v6.into()];
+            let at = both[index ^ usize::from(crossed)];
             let bind = || TcpListener::bind((at, BACKEND_PORT + 1));
             let listener = backend.netns.in_netns(bind).unwrap().unwrap();
             let length = body.len();
@@ -129,7 +164,7 @@ fn large_transfers_are_whole() {
             let mut back = Vec::new();
             client.read_to_end(&mut back).unwrap();
             echo.join().unwrap();
-            assert!(back == body, "{attach:?} {topology:?} {vip}: {} bytes", back.len());
+            assert!(back == body, "{attach:?} {topology:?} {vip} {at}: {} bytes", back.len());
         }
     }
 }

@@ -347,3 +347,23 @@ fn the_tables_have_a_size() {
     }
     assert_eq!(mistakes(&text), ["16387:30 16385 listen addresses; 16384 fit"]);
 }
+
+#[test]
+fn with_full_nat_backends_may_be_of_the_other_family() {
+    let text = |forward: &str| {
+        format!(
+            "services:
+  - name: web
+    listen: [198.18.0.1:80, '[fd00::1]:80']
+    forward: {forward}
+    backends: [{{ address: 198.18.10.2:8080 }}]
+  - name: dns
+    listen: ['[fd00::1]:53/udp']
+    forward: {forward}
+    backends: [{{ address: 198.18.10.2:53 }}]
+"
+        )
+    };
+    assert_eq!(config(&text("full-nat")).services.len(), 2);
+    assert!(parse("weir.yaml", &text("nat")).is_err());
+}
