@@ -138,14 +138,22 @@ pub mod stage {
     pub const ENCAP: u32 = 8;
     /// [`crate::pipeline::too_big`]
     pub const TOO_BIG: u32 = 9;
+    /// [`crate::pipeline::allocate`]
+    pub const ALLOCATE: u32 = 10;
+    /// [`crate::pipeline::track`] for flows of full NAT.
+    pub const FULL_NAT: u32 = 11;
+    /// [`crate::pipeline::icmp`] for flows of full NAT.
+    pub const FULL_NAT_ICMP: u32 = 12;
+    /// [`crate::pipeline::translate`]
+    pub const TRANSLATE: u32 = 13;
     /// [`crate::pipeline::unreachable`]
-    pub const UNREACHABLE: u32 = 10;
+    pub const UNREACHABLE: u32 = 14;
     /// [`crate::pipeline::leave::leave_icmp`], at TC only.
-    pub const LEAVE_ICMP: u32 = 11;
+    pub const LEAVE_ICMP: u32 = 15;
     /// How many there are.
-    pub const COUNT: u32 = 12;
+    pub const COUNT: u32 = 16;
     /// The XDP programs, by place.
-    pub const XDP: [&str; 11] = [
+    pub const XDP: [&str; 15] = [
         "weir_xdp_track",
         "weir_xdp_open",
         "weir_xdp_unusual",
@@ -156,10 +164,14 @@ pub mod stage {
         "weir_xdp_settle",
         "weir_xdp_encap",
         "weir_xdp_too_big",
+        "weir_xdp_allocate",
+        "weir_xdp_full_nat",
+        "weir_xdp_full_nat_icmp",
+        "weir_xdp_translate",
         "weir_xdp_unreachable",
     ];
     /// The TC programs, by place.
-    pub const TC: [&str; 12] = [
+    pub const TC: [&str; 16] = [
         "weir_tc_track",
         "weir_tc_open",
         "weir_tc_unusual",
@@ -170,6 +182,10 @@ pub mod stage {
         "weir_tc_settle",
         "weir_tc_encap",
         "weir_tc_too_big",
+        "weir_tc_allocate",
+        "weir_tc_full_nat",
+        "weir_tc_full_nat_icmp",
+        "weir_tc_translate",
         "weir_tc_unreachable",
         "weir_tc_leave_icmp",
     ];

@@ -132,6 +132,9 @@ pub trait Packet {
     fn reach(&mut self, length: usize);
     /// Makes room in front of the network header. The link header moves there, and the rest stays.
     fn grow(&mut self, room: &Room) -> Option<()>;
+    /// Makes the network header of an untagged frame one of the other family by length; what it says is
+    /// still to be written.
+    fn change_family(&mut self, v6: bool) -> Option<()>;
     /// Bytes of data in each of the packets that the kernel will make of this one; 0: it is one.
     fn piece(&self) -> u32;
     /// Cuts the frame off after `length` bytes.
@@ -282,6 +285,17 @@ impl Packet for SlicePacket<'_> {
         let Room { l3, bytes, .. } = *room;
         let link = self.bytes.get(..l3)?.to_vec();
         self.bytes.splice(..l3, link.into_iter().chain(core::iter::repeat_n(0, bytes)));
+        Some(())
+    }
+
+    fn change_family(&mut self, v6: bool) -> Option<()> {
+        const BYTES: usize = size_of::<Ipv6Hdr>() - size_of::<Ipv4Hdr>();
+        self.bytes.get(..Ethernet::LEN + BYTES)?;
+        if v6 {
+            self.bytes.splice(Ethernet::LEN..Ethernet::LEN, [0; BYTES]);
+        } else {
+            self.bytes.drain(Ethernet::LEN..Ethernet::LEN + BYTES);
+        }
         Some(())
     }
 

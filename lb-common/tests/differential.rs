@@ -75,7 +75,11 @@ fn outcome(verdict: &Verdict, bytes: Vec<u8>) -> Outcome {
         | Action::Settle
         | Action::Encap
         | Action::TooBig
-        | Action::Unreachable => {
+        | Action::Unreachable
+        | Action::Allocate
+        | Action::FullNat
+        | Action::FullNatIcmp
+        | Action::Translate => {
             panic!("not decided: {verdict:?}")
         }
     };

@@ -28,26 +28,7 @@ use table::{
 };
 
 fn tables(world: World) -> MemoryTables {
-    let ports = |index: usize, of: fn(&lb_common::abi::service::PortSet) -> &[u64]| {
-        let protocol = if index == 0 { 6 } else { 17 };
-        let set = of(&world.ports[index]).to_vec();
-        (0..=u16::MAX)
-            .filter(move |port| set[usize::from(*port) / 64] >> (port % 64) & 1 == 1)
-            .map(move |port| (protocol, port))
-    };
-    let services = ports(0, |set| &set.services).chain(ports(1, |set| &set.services)).collect();
-    let backends = ports(0, |set| &set.backends).chain(ports(1, |set| &set.backends)).collect();
-    MemoryTables {
-        settings: world.settings,
-        service_ports: services,
-        backend_ports: backends,
-        listens: world.listens,
-        ranges: world.ranges,
-        sources: world.sources,
-        pages: world.pages.into_iter().map(|(n, page)| (n, page.slots.0.to_vec())).collect(),
-        backends: world.backends,
-        ..MemoryTables::default()
-    }
+    world.memory()
 }
 
 fn run(tables: &MemoryTables, bytes: &mut Vec<u8>) -> Verdict {

@@ -141,6 +141,19 @@ fn a_service_that_cannot_serve_refuses() {
 }
 
 #[test]
+fn a_socket_is_not_led_to_the_other_family() {
+    let mut tables = tables();
+    tables.pages.insert(1, vec![3, 3]);
+    tables.pages.insert(3, vec![1]);
+    for vip in ["198.18.1.1", "fd00:18:1::1"] {
+        let refused = connect(&tables, &call(TCP, vip, 80));
+        assert_eq!(refused.reason, Reason::NotTranslated, "{vip}");
+    }
+    assert_eq!((flows(&tables, 1), flows(&tables, 3)), (0, 0));
+    assert_eq!(tables.reasons.borrow()[&Reason::NotTranslated], 2);
+}
+
+#[test]
 fn an_allow_list_knows_an_unbound_socket_by_the_loopback_address() {
     let rows = [
         ("198.18.1.1", "0.0.0.0", "198.18.0.0", 15, false),

@@ -88,6 +88,30 @@ pub fn weir_xdp_too_big(context: XdpContext) -> u32 {
     xdp::too_big(&context)
 }
 
+/// Ports for new flows of full NAT.
+#[xdp]
+pub fn weir_xdp_allocate(context: XdpContext) -> u32 {
+    xdp::allocate(&context)
+}
+
+/// Packets of flows of full NAT.
+#[xdp]
+pub fn weir_xdp_full_nat(context: XdpContext) -> u32 {
+    xdp::full_nat(&context)
+}
+
+/// Errors about packets of such flows.
+#[xdp]
+pub fn weir_xdp_full_nat_icmp(context: XdpContext) -> u32 {
+    xdp::full_nat_icmp(&context)
+}
+
+/// Packets that leave in the other address family.
+#[xdp]
+pub fn weir_xdp_translate(context: XdpContext) -> u32 {
+    xdp::translate(&context)
+}
+
 /// A word to who sends datagrams to nobody.
 #[xdp]
 pub fn weir_xdp_unreachable(context: XdpContext) -> u32 {
@@ -158,6 +182,30 @@ pub fn weir_tc_encap(context: TcContext) -> i32 {
 #[classifier]
 pub fn weir_tc_too_big(context: TcContext) -> i32 {
     tc::too_big(&context)
+}
+
+/// Ports for new flows of full NAT.
+#[classifier]
+pub fn weir_tc_allocate(context: TcContext) -> i32 {
+    tc::allocate(&context)
+}
+
+/// Packets of flows of full NAT.
+#[classifier]
+pub fn weir_tc_full_nat(context: TcContext) -> i32 {
+    tc::full_nat(&context)
+}
+
+/// Errors about packets of such flows.
+#[classifier]
+pub fn weir_tc_full_nat_icmp(context: TcContext) -> i32 {
+    tc::full_nat_icmp(&context)
+}
+
+/// Packets that leave in the other address family.
+#[classifier]
+pub fn weir_tc_translate(context: TcContext) -> i32 {
+    tc::translate(&context)
 }
 
 /// A word to who sends datagrams to nobody.

@@ -8,12 +8,15 @@ use aya_ebpf::{
         BPF_F_ADJ_ROOM_ENCAP_L4_UDP, BPF_F_ADJ_ROOM_FIXED_GSO, BPF_F_MARK_MANGLED_0,
         BPF_F_PSEUDO_HDR, bpf_adj_room_mode::BPF_ADJ_ROOM_MAC,
     },
-    helpers::{bpf_l4_csum_replace, bpf_skb_adjust_room, bpf_skb_change_tail, bpf_skb_pull_data},
+    helpers::{
+        bpf_l4_csum_replace, bpf_skb_adjust_room, bpf_skb_change_proto, bpf_skb_change_tail,
+        bpf_skb_pull_data,
+    },
     programs::TcContext,
 };
 use lb_common::{
     packet::{Delta, Headers, Packet, Purpose, Room},
-    wire::{Tcp, UdpHdr, Wire, protocol},
+    wire::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Tcp, UdpHdr, Wire, protocol},
 };
 
 use crate::context::{context_field, opaque};
@@ -128,6 +131,17 @@ impl Packet for TcPacket {
         }
         // All that is written next.
         self.pull((room.l3 + room.bytes) as u32);
+        Some(())
+    }
+
+    #[inline]
+    fn change_family(&mut self, v6: bool) -> Option<()> {
+        let ether_type = if v6 { ETHERTYPE_IPV6 } else { ETHERTYPE_IPV4 };
+        // SAFETY: as above.
+        if unsafe { bpf_skb_change_proto(self.skb, ether_type.to_be(), 0) } != 0 {
+            return None;
+        }
+        self.pull(USUAL_HEADERS);
         Some(())
     }
 

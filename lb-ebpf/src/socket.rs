@@ -18,7 +18,7 @@ use lb_common::{
     wire::protocol,
 };
 
-use crate::{jiffies, maps::host_netns, tables::KernelTables};
+use crate::{jiffies, maps::host_netns, tables::TABLES};
 
 /// The call goes on.
 const ALLOW: i32 = 1;
@@ -98,7 +98,7 @@ impl Family for V6 {
 pub fn connect<F: Family>(context: &SockAddrContext) -> i32 {
     let Some(mut call) = call::<F>(context) else { return ALLOW };
     call.source = F::bound(context.sock_addr);
-    act::<F>(context, &socket::connect(&KernelTables, &call))
+    act::<F>(context, &socket::connect(&TABLES, &call))
 }
 
 /// A datagram is being sent to an address.
@@ -106,14 +106,14 @@ pub fn connect<F: Family>(context: &SockAddrContext) -> i32 {
 pub fn send<F: Family>(context: &SockAddrContext) -> i32 {
     let Some(mut call) = call::<F>(context) else { return ALLOW };
     call.source = F::from(context.sock_addr);
-    act::<F>(context, &socket::send(&KernelTables, &call))
+    act::<F>(context, &socket::send(&TABLES, &call))
 }
 
 /// A peer's address is being told.
 #[inline]
 pub fn name<F: Family>(context: &SockAddrContext) -> i32 {
     if let Some(call) = call::<F>(context)
-        && let Some((address, port)) = socket::name(&KernelTables, &call)
+        && let Some((address, port)) = socket::name(&TABLES, &call)
     {
         tell::<F>(context, address, port);
     }

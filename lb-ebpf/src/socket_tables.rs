@@ -17,7 +17,7 @@ use crate::{
     tables::{KernelTables, add},
 };
 
-impl Sockets for KernelTables {
+impl Sockets for KernelTables<false, true> {
     #[inline]
     fn socket(&self, key: &SocketKey) -> Option<SocketPeer> {
         // SAFETY: elements of this map are replaced, never written in place.

@@ -48,8 +48,15 @@ use crate::{
 /// The kernel's number for "is there already".
 const EEXIST: i32 = -17;
 
-/// The maps of this object.
-pub struct KernelTables;
+/// The maps of this object, for programs that deal with flows of full NAT, with others, or with both.
+pub struct KernelTables<const FULL_NAT: bool, const OTHERS: bool>;
+
+/// The tables of most programs.
+pub const TABLES: KernelTables<false, true> = KernelTables;
+/// The tables of programs for full NAT.
+pub const FULL_NAT: KernelTables<true, false> = KernelTables;
+/// The tables of programs for all flows.
+pub const ALL: KernelTables<true, true> = KernelTables;
 
 /// The same address, whose memory may have changed meanwhile, for all the compiler knows.
 #[inline]
@@ -92,7 +99,9 @@ fn key6<K: FamilyKey>(key: &K) -> &FlowKey6 {
     unsafe { &*core::ptr::from_ref(key).cast() }
 }
 
-impl Tables for KernelTables {
+impl<const FULL: bool, const REST: bool> Tables for KernelTables<FULL, REST> {
+    const FULL_NAT: bool = FULL;
+    const OTHERS: bool = REST;
     type Entry<'a> = &'a SharedConn;
 
     #[inline]
@@ -256,7 +265,7 @@ impl Tables for KernelTables {
 
     #[inline]
     fn repeat<S: Step<Self>>(&self, count: u32, step: &mut S) {
-        let body: unsafe extern "C" fn(u64, *mut S) -> i64 = turn_of_loop::<S>;
+        let body: unsafe extern "C" fn(u64, *mut S) -> i64 = turn_of_loop::<S, FULL, REST>;
         // SAFETY: the kernel calls `body` with `step` only while this call lasts.
         unsafe {
             bpf_loop(count, body as *mut c_void, core::ptr::from_mut(step).cast(), 0);
@@ -352,7 +361,13 @@ impl Tables for KernelTables {
 }
 
 /// What `bpf_loop` calls: 0 goes on, 1 ends.
-unsafe extern "C" fn turn_of_loop<S: Step<KernelTables>>(index: u64, step: *mut S) -> i64 {
+unsafe extern "C" fn turn_of_loop<S, const FULL: bool, const REST: bool>(
+    index: u64,
+    step: *mut S,
+) -> i64
+where
+    S: Step<KernelTables<FULL, REST>>,
+{
     // SAFETY: `step` is the pointer that `repeat` passed, to which nobody else refers now.
     i64::from(unsafe { &mut *step }.step(&KernelTables, index as u32))
 }

@@ -9,8 +9,8 @@ use lb_common::{
     maps::stage,
     packet::Packet as _,
     pipeline::{
-        encap, enter, icmp, leave, limit, lost, open, ping, refuse, settle, too_big, track,
-        unreachable, unusual,
+        allocate, encap, enter, icmp, leave, limit, lost, open, ping, refuse, settle, too_big,
+        track, translate, unreachable, unusual,
         verdict::{Action, Verdict},
     },
 };
@@ -20,7 +20,7 @@ use crate::{
     jiffies,
     maps::TC_STAGES,
     skb::TcPacket,
-    tables::KernelTables,
+    tables::{ALL, FULL_NAT, TABLES},
 };
 
 /// Let the next program or the stack have it (`TCX_NEXT`; `TC_ACT_UNSPEC` on clsact).
@@ -32,7 +32,7 @@ const PACKET_HOST: u32 = 0;
 #[inline]
 pub fn enter(context: &TcContext) -> i32 {
     let mut packet = TcPacket::new(context);
-    let verdict = enter::enter(&mut packet, &KernelTables, jiffies() as u32);
+    let verdict = enter::enter(&mut packet, &TABLES, jiffies() as u32);
     act(context, &packet, &verdict)
 }
 
@@ -40,7 +40,7 @@ pub fn enter(context: &TcContext) -> i32 {
 #[inline]
 pub fn track(context: &TcContext) -> i32 {
     let mut packet = TcPacket::new(context);
-    let verdict = track::track(&mut packet, &KernelTables, jiffies() as u32);
+    let verdict = track::track(&mut packet, &TABLES, jiffies() as u32);
     act(context, &packet, &verdict)
 }
 
@@ -48,7 +48,7 @@ pub fn track(context: &TcContext) -> i32 {
 #[inline]
 pub fn open(context: &TcContext) -> i32 {
     let mut packet = TcPacket::new(context);
-    let verdict = open::open(&mut packet, &KernelTables, jiffies() as u32);
+    let verdict = open::open(&mut packet, &TABLES, jiffies() as u32);
     act(context, &packet, &verdict)
 }
 
@@ -56,7 +56,7 @@ pub fn open(context: &TcContext) -> i32 {
 #[inline]
 pub fn unusual(context: &TcContext) -> i32 {
     let mut packet = TcPacket::new(context);
-    let verdict = unusual::unusual(&mut packet, &KernelTables, jiffies() as u32);
+    let verdict = unusual::unusual(&mut packet, &TABLES, jiffies() as u32);
     act(context, &packet, &verdict)
 }
 
@@ -64,7 +64,7 @@ pub fn unusual(context: &TcContext) -> i32 {
 #[inline]
 pub fn icmp(context: &TcContext) -> i32 {
     let mut packet = TcPacket::new(context);
-    let verdict = icmp::icmp(&mut packet, &KernelTables, jiffies() as u32);
+    let verdict = icmp::icmp(&mut packet, &TABLES, jiffies() as u32);
     act(context, &packet, &verdict)
 }
 
@@ -72,7 +72,7 @@ pub fn icmp(context: &TcContext) -> i32 {
 #[inline]
 pub fn refuse(context: &TcContext) -> i32 {
     let mut packet = TcPacket::new(context);
-    let verdict = refuse::refuse(&mut packet, &KernelTables);
+    let verdict = refuse::refuse(&mut packet, &TABLES);
     act(context, &packet, &verdict)
 }
 
@@ -80,7 +80,7 @@ pub fn refuse(context: &TcContext) -> i32 {
 #[inline]
 pub fn limit(context: &TcContext) -> i32 {
     let mut packet = TcPacket::new(context);
-    let verdict = limit::limit(&mut packet, &KernelTables, jiffies() as u32);
+    let verdict = limit::limit(&mut packet, &TABLES, jiffies() as u32);
     act(context, &packet, &verdict)
 }
 
@@ -88,7 +88,7 @@ pub fn limit(context: &TcContext) -> i32 {
 #[inline]
 pub fn ping(context: &TcContext) -> i32 {
     let mut packet = TcPacket::new(context);
-    let verdict = ping::ping(&mut packet, &KernelTables);
+    let verdict = ping::ping(&mut packet, &TABLES);
     act(context, &packet, &verdict)
 }
 
@@ -96,7 +96,7 @@ pub fn ping(context: &TcContext) -> i32 {
 #[inline]
 pub fn settle(context: &TcContext) -> i32 {
     let mut packet = TcPacket::new(context);
-    let verdict = settle::settle(&mut packet, &KernelTables, jiffies() as u32);
+    let verdict = settle::settle(&mut packet, &ALL, jiffies() as u32);
     act(context, &packet, &verdict)
 }
 
@@ -104,7 +104,7 @@ pub fn settle(context: &TcContext) -> i32 {
 #[inline]
 pub fn encap(context: &TcContext) -> i32 {
     let mut packet = TcPacket::new(context);
-    let verdict = encap::encap(&mut packet, &KernelTables);
+    let verdict = encap::encap(&mut packet, &TABLES);
     act(context, &packet, &verdict)
 }
 
@@ -112,7 +112,39 @@ pub fn encap(context: &TcContext) -> i32 {
 #[inline]
 pub fn too_big(context: &TcContext) -> i32 {
     let mut packet = TcPacket::new(context);
-    let verdict = too_big::too_big(&mut packet, &KernelTables);
+    let verdict = too_big::too_big(&mut packet, &TABLES);
+    act(context, &packet, &verdict)
+}
+
+/// The stage of new flows of full NAT.
+#[inline]
+pub fn allocate(context: &TcContext) -> i32 {
+    let mut packet = TcPacket::new(context);
+    let verdict = allocate::allocate(&mut packet, &FULL_NAT, jiffies() as u32);
+    act(context, &packet, &verdict)
+}
+
+/// The second stage for flows of full NAT.
+#[inline]
+pub fn full_nat(context: &TcContext) -> i32 {
+    let mut packet = TcPacket::new(context);
+    let verdict = track::track(&mut packet, &FULL_NAT, jiffies() as u32);
+    act(context, &packet, &verdict)
+}
+
+/// The stage of ICMP for flows of full NAT.
+#[inline]
+pub fn full_nat_icmp(context: &TcContext) -> i32 {
+    let mut packet = TcPacket::new(context);
+    let verdict = icmp::icmp(&mut packet, &FULL_NAT, jiffies() as u32);
+    act(context, &packet, &verdict)
+}
+
+/// The stage of packets that leave in the other family.
+#[inline]
+pub fn translate(context: &TcContext) -> i32 {
+    let mut packet = TcPacket::new(context);
+    let verdict = translate::translate(&mut packet, &FULL_NAT);
     act(context, &packet, &verdict)
 }
 
@@ -120,7 +152,7 @@ pub fn too_big(context: &TcContext) -> i32 {
 #[inline]
 pub fn unreachable(context: &TcContext) -> i32 {
     let mut packet = TcPacket::new(context);
-    let verdict = unreachable::unreachable(&mut packet, &KernelTables);
+    let verdict = unreachable::unreachable(&mut packet, &TABLES);
     act(context, &packet, &verdict)
 }
 
@@ -128,7 +160,7 @@ pub fn unreachable(context: &TcContext) -> i32 {
 #[inline]
 pub fn leave(context: &TcContext) -> i32 {
     let mut packet = TcPacket::new(context);
-    let verdict = leave::leave(&mut packet, &KernelTables, jiffies() as u32);
+    let verdict = leave::leave(&mut packet, &TABLES, jiffies() as u32);
     act_leaving(context, &packet, &verdict)
 }
 
@@ -136,7 +168,7 @@ pub fn leave(context: &TcContext) -> i32 {
 #[inline]
 pub fn leave_icmp(context: &TcContext) -> i32 {
     let mut packet = TcPacket::new(context);
-    let verdict = leave::leave_icmp(&mut packet, &KernelTables, jiffies() as u32);
+    let verdict = leave::leave_icmp(&mut packet, &TABLES, jiffies() as u32);
     act_leaving(context, &packet, &verdict)
 }
 
@@ -171,7 +203,7 @@ fn act(context: &TcContext, packet: &TcPacket, verdict: &Verdict) -> i32 {
 fn go_on(context: &TcContext, packet: &TcPacket, stage: u32) -> i32 {
     // SAFETY: nothing here waits to be dropped.
     unsafe { TC_STAGES.tail_call(context, stage) };
-    lost(packet, &KernelTables);
+    lost(packet, &TABLES);
     TC_ACT_SHOT
 }
 

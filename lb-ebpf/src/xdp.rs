@@ -14,25 +14,25 @@ use lb_common::{
     maps::stage,
     packet::{Delta, Headers, Packet, Room, write_checksum},
     pipeline::{
-        encap, enter, icmp, limit, lost, open, ping, refuse, settle, too_big, track, unreachable,
-        unusual,
+        allocate, encap, enter, icmp, limit, lost, open, ping, refuse, settle, too_big, track,
+        translate, unreachable, unusual,
         verdict::{Action, Verdict},
     },
-    wire::{Ethernet, VlanTag, Wire},
+    wire::{Ethernet, Ipv4Hdr, Ipv6Hdr, VlanTag, Wire},
 };
 
 use crate::{
     context::{context_field, opaque},
     jiffies,
     maps::XDP_STAGES,
-    tables::KernelTables,
+    tables::{ALL, FULL_NAT, TABLES},
 };
 
 /// What every packet meets.
 #[inline]
 pub fn enter(context: &XdpContext) -> u32 {
     let mut packet = XdpPacket { context: context.ctx };
-    let verdict = enter::enter(&mut packet, &KernelTables, jiffies() as u32);
+    let verdict = enter::enter(&mut packet, &TABLES, jiffies() as u32);
     act(context, &packet, &verdict)
 }
 
@@ -40,7 +40,7 @@ pub fn enter(context: &XdpContext) -> u32 {
 #[inline]
 pub fn track(context: &XdpContext) -> u32 {
     let mut packet = XdpPacket { context: context.ctx };
-    let verdict = track::track(&mut packet, &KernelTables, jiffies() as u32);
+    let verdict = track::track(&mut packet, &TABLES, jiffies() as u32);
     act(context, &packet, &verdict)
 }
 
@@ -48,7 +48,7 @@ pub fn track(context: &XdpContext) -> u32 {
 #[inline]
 pub fn open(context: &XdpContext) -> u32 {
     let mut packet = XdpPacket { context: context.ctx };
-    let verdict = open::open(&mut packet, &KernelTables, jiffies() as u32);
+    let verdict = open::open(&mut packet, &TABLES, jiffies() as u32);
     act(context, &packet, &verdict)
 }
 
@@ -56,7 +56,7 @@ pub fn open(context: &XdpContext) -> u32 {
 #[inline]
 pub fn unusual(context: &XdpContext) -> u32 {
     let mut packet = XdpPacket { context: context.ctx };
-    let verdict = unusual::unusual(&mut packet, &KernelTables, jiffies() as u32);
+    let verdict = unusual::unusual(&mut packet, &TABLES, jiffies() as u32);
     act(context, &packet, &verdict)
 }
 
@@ -64,7 +64,7 @@ pub fn unusual(context: &XdpContext) -> u32 {
 #[inline]
 pub fn icmp(context: &XdpContext) -> u32 {
     let mut packet = XdpPacket { context: context.ctx };
-    let verdict = icmp::icmp(&mut packet, &KernelTables, jiffies() as u32);
+    let verdict = icmp::icmp(&mut packet, &TABLES, jiffies() as u32);
     act(context, &packet, &verdict)
 }
 
@@ -72,7 +72,7 @@ pub fn icmp(context: &XdpContext) -> u32 {
 #[inline]
 pub fn refuse(context: &XdpContext) -> u32 {
     let mut packet = XdpPacket { context: context.ctx };
-    let verdict = refuse::refuse(&mut packet, &KernelTables);
+    let verdict = refuse::refuse(&mut packet, &TABLES);
     act(context, &packet, &verdict)
 }
 
@@ -80,7 +80,7 @@ pub fn refuse(context: &XdpContext) -> u32 {
 #[inline]
 pub fn limit(context: &XdpContext) -> u32 {
     let mut packet = XdpPacket { context: context.ctx };
-    let verdict = limit::limit(&mut packet, &KernelTables, jiffies() as u32);
+    let verdict = limit::limit(&mut packet, &TABLES, jiffies() as u32);
     act(context, &packet, &verdict)
 }
 
@@ -88,7 +88,7 @@ pub fn limit(context: &XdpContext) -> u32 {
 #[inline]
 pub fn ping(context: &XdpContext) -> u32 {
     let mut packet = XdpPacket { context: context.ctx };
-    let verdict = ping::ping(&mut packet, &KernelTables);
+    let verdict = ping::ping(&mut packet, &TABLES);
     act(context, &packet, &verdict)
 }
 
@@ -96,7 +96,7 @@ pub fn ping(context: &XdpContext) -> u32 {
 #[inline]
 pub fn settle(context: &XdpContext) -> u32 {
     let mut packet = XdpPacket { context: context.ctx };
-    let verdict = settle::settle(&mut packet, &KernelTables, jiffies() as u32);
+    let verdict = settle::settle(&mut packet, &ALL, jiffies() as u32);
     act(context, &packet, &verdict)
 }
 
@@ -104,7 +104,7 @@ pub fn settle(context: &XdpContext) -> u32 {
 #[inline]
 pub fn encap(context: &XdpContext) -> u32 {
     let mut packet = XdpPacket { context: context.ctx };
-    let verdict = encap::encap(&mut packet, &KernelTables);
+    let verdict = encap::encap(&mut packet, &TABLES);
     act(context, &packet, &verdict)
 }
 
@@ -112,7 +112,39 @@ pub fn encap(context: &XdpContext) -> u32 {
 #[inline]
 pub fn too_big(context: &XdpContext) -> u32 {
     let mut packet = XdpPacket { context: context.ctx };
-    let verdict = too_big::too_big(&mut packet, &KernelTables);
+    let verdict = too_big::too_big(&mut packet, &TABLES);
+    act(context, &packet, &verdict)
+}
+
+/// The stage of new flows of full NAT.
+#[inline]
+pub fn allocate(context: &XdpContext) -> u32 {
+    let mut packet = XdpPacket { context: context.ctx };
+    let verdict = allocate::allocate(&mut packet, &FULL_NAT, jiffies() as u32);
+    act(context, &packet, &verdict)
+}
+
+/// The second stage for flows of full NAT.
+#[inline]
+pub fn full_nat(context: &XdpContext) -> u32 {
+    let mut packet = XdpPacket { context: context.ctx };
+    let verdict = track::track(&mut packet, &FULL_NAT, jiffies() as u32);
+    act(context, &packet, &verdict)
+}
+
+/// The stage of ICMP for flows of full NAT.
+#[inline]
+pub fn full_nat_icmp(context: &XdpContext) -> u32 {
+    let mut packet = XdpPacket { context: context.ctx };
+    let verdict = icmp::icmp(&mut packet, &FULL_NAT, jiffies() as u32);
+    act(context, &packet, &verdict)
+}
+
+/// The stage of packets that leave in the other family.
+#[inline]
+pub fn translate(context: &XdpContext) -> u32 {
+    let mut packet = XdpPacket { context: context.ctx };
+    let verdict = translate::translate(&mut packet, &FULL_NAT);
     act(context, &packet, &verdict)
 }
 
@@ -120,7 +152,7 @@ pub fn too_big(context: &XdpContext) -> u32 {
 #[inline]
 pub fn unreachable(context: &XdpContext) -> u32 {
     let mut packet = XdpPacket { context: context.ctx };
-    let verdict = unreachable::unreachable(&mut packet, &KernelTables);
+    let verdict = unreachable::unreachable(&mut packet, &TABLES);
     act(context, &packet, &verdict)
 }
 
@@ -147,7 +179,7 @@ fn act(context: &XdpContext, packet: &XdpPacket, verdict: &Verdict) -> u32 {
 fn go_on(context: &XdpContext, packet: &XdpPacket, stage: u32) -> u32 {
     // SAFETY: nothing here waits to be dropped.
     unsafe { XDP_STAGES.tail_call(context, stage) };
-    lost(packet, &KernelTables);
+    lost(packet, &TABLES);
     XDP_DROP
 }
 
@@ -227,6 +259,22 @@ impl Packet for XdpPacket {
             TWO_TAGS => self.slide::<TWO_TAGS>(room.bytes),
             _ => None,
         }
+    }
+
+    #[inline]
+    fn change_family(&mut self, v6: bool) -> Option<()> {
+        const BYTES: usize = size_of::<Ipv6Hdr>() - size_of::<Ipv4Hdr>();
+        if !v6 {
+            let link = self.at::<Ethernet>(0)?;
+            // SAFETY: both lie inside the frame, one after the other.
+            unsafe { self.at::<Ethernet>(BYTES)?.write(link.read()) };
+        }
+        let by = if v6 { -(BYTES as i32) } else { BYTES as i32 };
+        // SAFETY: the context is the kernel's; no reference into the frame is alive.
+        if unsafe { bpf_xdp_adjust_head(self.context, by) } != 0 {
+            return None;
+        }
+        if v6 { self.slide::<{ Ethernet::LEN }>(BYTES) } else { Some(()) }
     }
 
     #[inline]

@@ -21,6 +21,7 @@ mod netns {
     mod flood;
     mod floods;
     mod flows;
+    mod full_nat;
     mod guards;
     mod hooks;
     mod host_backends;

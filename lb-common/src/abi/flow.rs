@@ -79,6 +79,8 @@ pub mod conn_flag {
     pub const TUNNEL: u16 = 32;
     /// There is a UDP header between the two IP headers (GUE).
     pub const UDP: u16 = 64;
+    /// The backend sees an address and a port of this host in place of the client's (full NAT).
+    pub const FULL_NAT: u16 = 128;
 }
 
 abi! {
@@ -114,7 +116,8 @@ abi! {
         pub service: u32,
         /// Jiffies of the last packet.
         pub last_seen: u32,
-        /// Interface on which the client's packets arrive; 0: replies go to the stack.
+        /// Interface on which the client's packets arrive; 0: replies go to the stack. The reply entry of
+        /// [`conn_flag::FULL_NAT`] has the client's address in this field and the next two.
         pub client_ifindex: u32,
         /// MAC address the client's packets come from.
         pub client_mac: [u8; 6],
@@ -122,8 +125,9 @@ abi! {
         pub local_mac: [u8; 6],
         /// Bits of [`conn_flag`].
         pub flags: u16,
-        /// Always 0.
-        pub zero: u16,
+        /// With [`conn_flag::FULL_NAT`], forward: the port of this host that the backend sees. Reply: the
+        /// client's port. Network byte order; otherwise 0.
+        pub peer_port: u16,
         /// Jiffies of the first packet.
         pub created: u32,
         /// When the open turn began, in microseconds; they wrap after 71 minutes.
@@ -157,6 +161,28 @@ impl Conn {
                 .cast::<[u32; 3]>()
                 .write(client.macs.words);
         }
+    }
+
+    /// Whether it is an entry of full NAT.
+    #[inline]
+    #[must_use]
+    pub const fn is_full_nat(&self) -> bool {
+        self.flags & conn_flag::FULL_NAT != 0
+    }
+
+    /// The client's address in a reply entry of full NAT.
+    #[inline]
+    #[must_use]
+    pub const fn client_address(&self) -> Address {
+        let [a, b, c] = self.client_macs().words;
+        Address { words: [self.client_ifindex, a, b, c] }
+    }
+
+    /// Sets it, where the way to the client was: that is in the forward entry.
+    #[inline]
+    pub const fn set_client_address(&mut self, address: Address) {
+        let [ifindex, a, b, c] = address.words;
+        self.set_client(&Client { ifindex, macs: Macs { words: [a, b, c] } });
     }
 }
 

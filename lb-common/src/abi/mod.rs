@@ -22,7 +22,7 @@ pub mod trace;
 
 /// Layout version of everything in this module. It lives in the `SETTINGS` map and in the name of
 /// the pin directory, so that a loader never reads the maps of another layout.
-pub const ABI_VERSION: u32 = 4;
+pub const ABI_VERSION: u32 = 5;
 
 /// Declares a type that crosses the kernel boundary: `abi! { pub struct Name: SIZE { fields } }`.
 macro_rules! abi {

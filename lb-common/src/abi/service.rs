@@ -54,6 +54,8 @@ pub mod forward {
     pub const IPIP: u8 = 2;
     /// The same with a UDP header between the two.
     pub const GUE: u8 = 3;
+    /// Translated both ways, from an address and a port of this host.
+    pub const FULL_NAT: u8 = 4;
 }
 
 abi! {

@@ -12,7 +12,7 @@ pub mod settings_flag {
 
 abi! {
     /// What the pipeline needs to know beside its tables. Durations are jiffies.
-    pub struct Settings: 120 {
+    pub struct Settings: 124 {
         /// [`super::ABI_VERSION`] of the writer.
         pub abi_version: u32,
         /// Bits of [`settings_flag`].
@@ -50,7 +50,9 @@ abi! {
         pub tunnel_v6_mask: u32,
         /// Destination port of tunnels with a UDP header, network byte order.
         pub gue_port: u16,
-        /// Always 0.
-        pub zero: u16,
+        /// The first port of this host that flows of full NAT come from, host byte order.
+        pub source_port_first: u16,
+        /// How many there are.
+        pub source_ports: u32,
     }
 }

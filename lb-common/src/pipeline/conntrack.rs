@@ -14,7 +14,7 @@ use super::{
     Flow,
     choose::Choice,
     flow_key::{FlowKey, hairpin},
-    requests,
+    full_nat, requests,
     states::is_open,
 };
 use crate::{
@@ -45,6 +45,8 @@ pub enum Found<E> {
     Reply(E, Stage, (Address, u16)),
     /// A backend's packet of a flow that has ended.
     Stale,
+    /// A packet of a flow that another program deals with.
+    Elsewhere,
     /// No entry.
     Nothing,
 }
@@ -68,10 +70,13 @@ pub fn find<'t, T: Tables>(tables: &'t T, flow: &Flow<'_>) -> Found<T::Entry<'t>
             // The first stage takes any bare SYN of an unknown flow for the first packet of one.
             Some(entry) if flow.dials() && entry.kind == conn_kind::REPLY => return Found::Nothing,
             Some(entry) => (entry, Stage::Embryo),
-            None if flow.dials() => return Found::Nothing,
+            None if flow.dials() || !T::OTHERS => return Found::Nothing,
             None => return find_origin(tables, flow),
         },
     };
+    if if entry.is_full_nat() { !T::FULL_NAT } else { !T::OTHERS } {
+        return Found::Elsewhere;
+    }
     let is_reply = entry.kind == conn_kind::REPLY;
     if is_over(flow, stage, &entry) || is_stale_answer(flow, stage, &entry) {
         end(tables, flow, &entry, stage);
@@ -172,7 +177,10 @@ pub const fn idle_limit(settings: &Settings, number: u8, stage: Stage, state: u8
 /// The key of the entry for the other direction.
 #[cfg_attr(target_arch = "bpf", inline(never))]
 #[must_use]
-pub fn partner(key: &FlowKey, settings: &Settings, conn: &Conn) -> FlowKey {
+pub fn partner<T: Tables>(tables: &T, key: &FlowKey, settings: &Settings, conn: &Conn) -> FlowKey {
+    if full_nat::has::<T>(conn) {
+        return full_nat::partner(tables, key, conn);
+    }
     let (source, destination, v6) = (key.source(), key.destination(), key.is_v6());
     let turned = conn.flags & conn_flag::HAIRPIN != 0;
     let remote = (conn.address, conn.port);
@@ -223,6 +231,11 @@ pub fn fill_forward(
     conn.created = flow.now;
     let unchanged = match choice.forward() {
         forward::NAT => return,
+        forward::FULL_NAT => {
+            // It is its own client's client, too, if it calls itself.
+            conn.flags = conn_flag::FULL_NAT;
+            return;
+        }
         forward::DSR => 0,
         forward::IPIP => conn_flag::TUNNEL,
         _ => conn_flag::TUNNEL | conn_flag::UDP,
@@ -276,7 +289,10 @@ pub(super) fn insert_reply<T: Tables>(
     stage: Stage,
     draft: &mut Draft,
 ) -> bool {
-    draft.key = partner(flow.key, flow.settings, &draft.conn);
+    draft.key = partner(tables, flow.key, flow.settings, &draft.conn);
+    if full_nat::has::<T>(&draft.conn) {
+        full_nat::remember_client(&mut draft.conn, flow);
+    }
     (draft.conn.address, draft.conn.port) = flow.key.destination();
     draft.conn.kind = conn_kind::REPLY;
     insert_over(tables, stage, &draft.key, &draft.conn)
@@ -308,7 +324,10 @@ pub(super) fn other<'t, T: Tables>(
     if conn.flags & conn_flag::SINGLE != 0 {
         return None;
     }
-    tables.conn(stage, &partner(flow.key, flow.settings, conn))
+    if full_nat::has::<T>(conn) {
+        return full_nat::other(tables, flow, conn, stage);
+    }
+    tables.conn(stage, &partner(tables, flow.key, flow.settings, conn))
 }
 
 /// Writes a state to the entries of a flow.
@@ -340,6 +359,10 @@ pub fn set_client<T: Tables>(
     client: &Client,
 ) -> Done {
     conn.set_client(client);
+    if full_nat::has::<T>(conn) {
+        // Replies ask this entry.
+        return Done(0);
+    }
     if let Some(other) = other(tables, flow, conn, stage) {
         other.set_client(client);
     }
@@ -353,8 +376,9 @@ pub fn end<T: Tables>(tables: &T, flow: &Flow<'_>, conn: &Conn, stage: Stage) ->
         tables.flow_ends(conn.backend);
     }
     requests::abandon(tables, conn);
-    if conn.flags & conn_flag::SINGLE == 0 {
-        tables.remove_conn(stage, &partner(flow.key, flow.settings, conn));
+    let own = !full_nat::has::<T>(conn) || other(tables, flow, conn, stage).is_some();
+    if conn.flags & conn_flag::SINGLE == 0 && own {
+        tables.remove_conn(stage, &partner(tables, flow.key, flow.settings, conn));
     }
     tables.remove_conn(stage, flow.key);
     Done(0)

@@ -79,7 +79,8 @@ fn plain<F: Plain, P: Packet, T: Tables>(packet: &mut P, tables: &T, now: u32) -
     };
     let idle = idle(now, entry.last_seen);
     if !is_plain(&headers, &entry, settings, idle) {
-        return track();
+        let stage = if entry.is_full_nat() { Action::FullNat } else { Action::Track };
+        return goes_on(tables, headers, stage);
     }
     // Before anything else is known, that the call saves nothing which other packets would pay for.
     if !requests::same_turn(&headers, &entry) {
@@ -134,7 +135,7 @@ fn touch(entry: &SharedConn, now: u32, idle: u32) {
 }
 
 /// What makes more of a packet than one lookup and one rewrite.
-const UNUSUAL_FLAGS: u16 = conn_flag::HAIRPIN;
+const UNUSUAL_FLAGS: u16 = conn_flag::HAIRPIN | conn_flag::FULL_NAT;
 
 /// Whether a packet neither changes the state of its flow nor meets one that has ended. Datagrams
 /// that nobody answers are a flow of their own kind: its first state is its only one.

@@ -99,6 +99,12 @@ impl FlowKey {
         };
     }
 
+    /// Becomes one to another port, in network byte order.
+    #[inline]
+    pub const fn set_destination_port(&mut self, port: u16) {
+        self.wide.destination_port = port;
+    }
+
     /// Whether it is of IPv6.
     #[inline]
     #[must_use]

@@ -52,6 +52,9 @@ pub fn towards(
     }
 }
 
+/// What the host's stack cannot send on.
+const NOT_BY_STACK: u16 = conn_flag::DIRECT | conn_flag::FULL_NAT;
+
 /// The backend's way, for packets of flows with these flags.
 #[inline]
 pub(super) const fn by_way(
@@ -71,8 +74,8 @@ pub(super) const fn by_way(
         _ => Action::Redirect,
     };
     // The stack sends by addresses: a packet that keeps the VIP would come back. And it refuses what
-    // comes from an address of its own, as tunnels do.
-    if matches!(action, Action::Pass) && flags & conn_flag::DIRECT != 0 {
+    // comes from an address of its own, as tunnels and full NAT do.
+    if matches!(action, Action::Pass) && flags & NOT_BY_STACK != 0 {
         (Reason::NoWay, Action::Drop)
     } else {
         (Reason::Forwarded, action)

@@ -8,10 +8,10 @@ use super::{
     Flow, conntrack,
     conntrack::Found,
     flow_key::hairpin,
-    forward,
+    forward, full_nat,
     parse::{self, Network},
-    reply,
     rewrite::Decision,
+    translate,
     verdict::{Action, Reason, Verdict},
     workspace::Workspace,
 };
@@ -33,7 +33,8 @@ const REACH: usize = 22 + 60 + Icmp::LEN + 60 + size_of::<Tcp>();
 pub fn icmp<P: Packet, T: Tables>(packet: &mut P, tables: &T, now: u32) -> Verdict {
     let verdict = translate::<false, P, T>(packet, tables, now);
     if verdict.reason == Reason::Undecided {
-        return Verdict::goes_on(Action::Ping);
+        let elsewhere = matches!(verdict.action, Action::FullNatIcmp);
+        return Verdict::goes_on(if elsewhere { Action::FullNatIcmp } else { Action::Ping });
     }
     if verdict.is_final() {
         tables.count(&verdict, packet.length());
@@ -69,6 +70,10 @@ pub(super) fn translate<const LEAVES: bool, P: Packet, T: Tables>(
                 if LEAVES {
                     // The stack has found its way already.
                     work.decision.verdict.action = Action::Pass;
+                }
+                if T::FULL_NAT && translate::crosses(&outer, &work.decision) {
+                    let Verdict { service, backend, .. } = work.decision.verdict;
+                    return Verdict::about(Reason::NotTranslated, service, backend);
                 }
                 perform(packet, &outer, &quoted, work)
             }
@@ -182,9 +187,20 @@ fn decide<P: Packet, T: Tables>(
     let Some(settings) = tables.settings() else { return Err(Reason::TableFault) };
     let flow = Flow { key, settings, now, tcp_flags: 0, payload: false };
     match conntrack::find(tables, &flow) {
-        Found::Reply(entry, _, vip) => {
-            *decision = reply::back(packet.ingress(), outer, key, &entry, vip);
-            decision.destination_port = key.destination().1;
+        Found::Reply(entry, stage, vip) => {
+            let from = (packet.ingress(), outer);
+            if full_nat::back(tables, &flow, (&entry, stage), from, vip, decision).is_none() {
+                return Err(Reason::Icmp);
+            }
+            if !full_nat::has::<T>(&entry) {
+                decision.destination_port = key.destination().1;
+            }
+        }
+        Found::Elsewhere if T::FULL_NAT => return Err(Reason::Icmp),
+        Found::Elsewhere => {
+            (decision.verdict.reason, decision.verdict.action) =
+                (Reason::Undecided, Action::FullNatIcmp);
+            return Err(Reason::Undecided);
         }
         Found::Forward(entry, _) => {
             match towards_backend(tables, &flow, &entry, (packet.ingress(), outer), decision) {
@@ -224,6 +240,9 @@ fn towards_backend<T: Tables>(
     let client = if turned { hairpin(flow.settings, flow.key.is_v6()) } else { source };
     *decision = forward::towards(ingress, outer, client, entry, backend);
     decision.source_port = port;
+    if full_nat::has::<T>(entry) {
+        full_nat::from_us(entry, backend, decision);
+    }
     if entry.flags & conn_flag::DIRECT == 0 {
         return TRANSLATED;
     }

@@ -4,7 +4,7 @@
 use super::{
     Flow,
     conntrack::{self, Found},
-    icmp, reply,
+    full_nat, icmp,
     rewrite::perform,
     track::turn,
     unusual,
@@ -69,8 +69,9 @@ fn decide<P: Packet, T: Tables>(
     let Headers { tcp_flags, payload, .. } = *headers;
     let flow = Flow { key, settings, now, tcp_flags, payload };
     let Found::Reply(entry, stage, vip) = conntrack::find(tables, &flow) else { return None };
+    let from = (packet.ingress(), headers);
+    full_nat::back(tables, &flow, (&entry, stage), from, vip, decision)?;
     turn(tables, &flow, &entry, stage, conn_kind::REPLY);
-    *decision = reply::back(packet.ingress(), headers, flow.key, &entry, vip);
     decision.verdict.action = Action::Pass;
     Some(())
 }

@@ -13,6 +13,9 @@
 //! * [`settle`]: the second packet of a flow's client.
 //! * [`encap`]: packets that travel to their backend in a packet of ours.
 //! * [`too_big`]: a word to who sends larger ones than fit.
+//! * [`allocate`]: a port of this host for a flow of full NAT. Its packets go through [`track`] and [`icmp`]
+//!   in programs of their own.
+//! * [`translate`]: packets of such a flow whose backend is of the other address family.
 //!
 //! So the path that nearly all packets take stays small, and a stage can be replaced while packets
 //! flow. Beside the packet a stage hands over at most where the packet's headers lie.
@@ -21,12 +24,14 @@
 //! Beside them are [`leave`], for replies of this host's own processes, and [`socket`], for their calls, which
 //! choose in the same way.
 
+pub mod allocate;
 pub mod choose;
 pub mod conntrack;
 pub mod encap;
 pub mod enter;
 pub mod flow_key;
 pub mod forward;
+pub mod full_nat;
 pub mod icmp;
 pub mod leave;
 pub mod limit;
@@ -46,6 +51,7 @@ pub mod socket;
 pub mod states;
 pub mod too_big;
 pub mod track;
+pub mod translate;
 pub mod unreachable;
 pub mod unusual;
 pub mod verdict;
@@ -71,16 +77,18 @@ pub fn process<P: Packet, T: Tables>(packet: &mut P, tables: &T, now: u32) -> Ve
     let mut verdict = enter::enter(packet, tables, now);
     for _ in 0..STAGES_MAX {
         verdict = match verdict.action {
-            Action::Track => track::track(packet, tables, now),
+            Action::Track | Action::FullNat => track::track(packet, tables, now),
             Action::Open => open::open(packet, tables, now),
             Action::Unusual => unusual::unusual(packet, tables, now),
-            Action::Icmp => icmp::icmp(packet, tables, now),
+            Action::Icmp | Action::FullNatIcmp => icmp::icmp(packet, tables, now),
             Action::Refuse => refuse::refuse(packet, tables),
             Action::Limit => limit::limit(packet, tables, now),
             Action::Ping => ping::ping(packet, tables),
             Action::Settle => settle::settle(packet, tables, now),
             Action::Encap => encap::encap(packet, tables),
             Action::TooBig => too_big::too_big(packet, tables),
+            Action::Allocate => allocate::allocate(packet, tables, now),
+            Action::Translate => translate::translate(packet, tables),
             Action::Unreachable => unreachable::unreachable(packet, tables),
             Action::Pass
             | Action::Drop

@@ -93,6 +93,9 @@ fn decide<P: Packet, T: Tables>(
     let conn = &mut draft.conn;
     conntrack::fill_forward(conn, &flow, &choice, &Chosen { id, backend }, &client);
     requests::prepare(tables, choice.flags, conn);
+    if conn.is_full_nat() {
+        return Err(Verdict::goes_on(Action::Allocate));
+    }
     let turned = conn.flags & conn_flag::HAIRPIN != 0;
     let source = if turned { hairpin(settings, headers.v6) } else { flow.key.source().0 };
     *decision = forward::towards(packet.ingress(), headers, source, conn, backend);

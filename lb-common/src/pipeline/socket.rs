@@ -208,6 +208,10 @@ fn dial<T: Sockets>(tables: &T, call: &Call, peer: &mut SocketPeer) -> Reason {
         return choice.why_not().unwrap_or(Reason::TableFault);
     }
     let Some(backend) = tables.backend(choice.backend) else { return Reason::TableFault };
+    // A socket cannot be led to the other family.
+    if backend.address.is_v4() != call.address.is_v4() {
+        return Reason::NotTranslated;
+    }
     tables.dialled(choice.service, choice.backend);
     peer.address = backend.address;
     // Port 0 keeps the one that the client asked for.

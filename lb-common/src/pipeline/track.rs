@@ -5,8 +5,8 @@ use super::{
     Flow, conntrack,
     conntrack::{Done, Found},
     flow_key::hairpin,
-    forward, reply, requests,
-    rewrite::{Decision, perform},
+    forward, full_nat, requests,
+    rewrite::Decision,
     states::next_state,
     verdict::{Action, Reason, Verdict},
     workspace::Workspace,
@@ -26,8 +26,7 @@ use crate::{
 pub fn track<P: Packet, T: Tables>(packet: &mut P, tables: &T, now: u32) -> Verdict {
     let headers = tables.handed_over();
     let done = tables.with_workspace(|work| match decide(packet, tables, &headers, now, work) {
-        // Read again: what the paths to here found out of the headers need not be followed further.
-        Ok(()) => perform(packet, &tables.handed_over(), &work.decision),
+        Ok(()) => full_nat::perform(packet, tables, &work.decision),
         Err(verdict) => {
             work.decision.verdict = verdict;
             verdict
@@ -65,9 +64,16 @@ fn decide<P: Packet, T: Tables>(
             known(packet, tables, headers, &flow, (&entry, stage), decision)
         }
         Found::Reply(entry, stage, vip) => {
+            let from = (packet.ingress(), headers);
+            if full_nat::back(tables, &flow, (&entry, stage), from, vip, decision).is_none() {
+                conntrack::end(tables, &flow, &entry, stage);
+                return Err(Verdict::ended(Reason::StaleReply));
+            }
             turn(tables, &flow, &entry, stage, conn_kind::REPLY);
-            *decision = reply::back(packet.ingress(), headers, flow.key, &entry, vip);
             Ok(())
+        }
+        Found::Elsewhere => {
+            Err(Verdict::goes_on(if T::FULL_NAT { Action::Track } else { Action::FullNat }))
         }
         Found::Stale => Err(Verdict::ended(Reason::StaleReply)),
         // Only a first fragment can open a flow.
@@ -105,6 +111,9 @@ fn known<P: Packet, T: Tables>(
     let source =
         if turned { hairpin(flow.settings, flow.key.is_v6()) } else { flow.key.source().0 };
     *decision = forward::towards(packet.ingress(), headers, source, entry, backend);
+    if full_nat::has::<T>(entry) {
+        full_nat::from_us(entry, backend, decision);
+    }
     if stage == Stage::Embryo
         && !flow.dials()
         && entry.state != conn_state::CLOSED
@@ -135,7 +144,13 @@ fn still_there<'t, T: Tables>(
         } else {
             stage == Stage::Embryo && state != backend_state::UP
         };
-    if gone || moves { None } else { Some(backend) }
+    if gone
+        || moves
+        || full_nat::has::<T>(entry) && !full_nat::keeps_port(tables, flow, entry, stage)
+    {
+        return None;
+    }
+    Some(backend)
 }
 
 /// The first answer establishes a UDP flow; FIN and RST end a TCP flow. Where its service wants

@@ -105,6 +105,10 @@ reasons! {
     NoWay = 23 "no-way" Drop,
     /// Too large for the way to the backend once it is wrapped; its sender is told.
     TooBig = 24 "too-big" Drop,
+    /// None of this host's ports towards the backend is free (`forward: full-nat`).
+    NoPort = 25 "no-port" Drop,
+    /// A fragment, an option, an ICMP error or a datagram without a checksum, of a flow between IPv6 and IPv4.
+    NotTranslated = 26 "not-translated" Drop,
 }
 
 /// What the kernel is asked to do.
@@ -142,6 +146,14 @@ pub enum Action {
     Encap,
     /// Decided, but for the answer: on to [`too_big`](super::too_big::too_big).
     TooBig,
+    /// Decided, but for a port of this host: on to [`allocate`](super::allocate::allocate).
+    Allocate,
+    /// A flow of full NAT: on to [`track`](super::track::track) for those.
+    FullNat,
+    /// An error about such a flow: on to [`icmp`](super::icmp::icmp) for those.
+    FullNatIcmp,
+    /// Decided, but for the other family's header: on to [`translate`](super::translate::translate).
+    Translate,
     /// Decided, but for the answer: on to [`unreachable`](super::unreachable::unreachable).
     Unreachable,
 }
@@ -166,6 +178,10 @@ const _: () = assert!(
         && Action::Settle.stage() == stage::SETTLE
         && Action::Encap.stage() == stage::ENCAP
         && Action::TooBig.stage() == stage::TOO_BIG
+        && Action::Allocate.stage() == stage::ALLOCATE
+        && Action::FullNat.stage() == stage::FULL_NAT
+        && Action::FullNatIcmp.stage() == stage::FULL_NAT_ICMP
+        && Action::Translate.stage() == stage::TRANSLATE
         && Action::Unreachable.stage() == stage::UNREACHABLE
 );
 

@@ -121,6 +121,8 @@ fn take(full_at_ns: &mut u64, token: &Token) -> bool {
 }
 
 impl Tables for MemoryTables {
+    const FULL_NAT: bool = true;
+    const OTHERS: bool = true;
     type Entry<'a> = Rc<SharedConn>;
 
     fn hand_over(&self, headers: Headers) {

@@ -72,6 +72,11 @@ pub trait Step<T> {
 /// The tables. What is replaced in place by the controller comes as a reference, so that only the
 /// fields in use are read.
 pub trait Tables {
+    /// Whether flows of full NAT are dealt with. In the kernel they have programs of their own, so that all
+    /// others need to know no more of them than where they go.
+    const FULL_NAT: bool;
+    /// Whether all other flows are.
+    const OTHERS: bool;
     /// A flow entry; it stays readable even if it is removed meanwhile.
     type Entry<'a>: core::ops::Deref<Target = SharedConn>
     where

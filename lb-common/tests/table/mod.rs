@@ -24,11 +24,13 @@
 pub mod corners;
 pub mod direct;
 pub mod frame;
+pub mod full_nat;
 pub mod guards;
 pub mod lives;
 pub mod nobody;
 pub mod pieces;
 pub mod rows;
+pub mod translated;
 pub mod tunnels;
 pub mod turns;
 pub mod world;

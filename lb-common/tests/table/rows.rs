@@ -7,9 +7,11 @@ use super::{
     corners::corners,
     direct::direct,
     frame::{CLIENT_MAC, Frame, LOCAL_MAC, tcp, udp},
+    full_nat::full_nat,
     guards::guards,
     lives::lives,
     nobody::nobody,
+    translated::translated,
     tunnels::tunnels,
     world::{BACKEND_MAC, BRIDGE_MAC, OTHER_LINK, UPLINK, VETH},
 };
@@ -61,6 +63,8 @@ pub fn rows() -> Vec<Row> {
         lives(),
         nobody(),
         tunnels(),
+        full_nat(),
+        translated(),
     ]
     .concat()
 }

@@ -2,14 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lb_common::abi::{
-    ABI_VERSION,
-    address::Address,
-    backend::{Backend, backend_state, way},
-    service::{
-        ListenKey, Page, PortSet, RangeKey, Service, SourceKey, forward, select, service_flag,
+use lb_common::{
+    abi::{
+        ABI_VERSION,
+        address::Address,
+        backend::{Backend, backend_state, way},
+        service::{
+            ListenKey, Page, PortSet, RangeKey, Service, SourceKey, forward, select, service_flag,
+        },
+        settings::{Settings, settings_flag},
     },
-    settings::{Settings, settings_flag},
+    tables::MemoryTables,
 };
 
 /// Interfaces of the world; test runs arrive on the loopback, whose index is 1.
@@ -55,6 +58,8 @@ impl World {
             tunnel_v4: address("198.19.128.0"),
             tunnel_v4_mask: u32::from_ne_bytes([0, 0, 0x7f, 0xff]),
             gue_port: 6080_u16.to_be(),
+            source_port_first: 20000,
+            source_ports: 1,
             ..Settings::default()
         };
         world.backend(1, "198.18.10.2", 8080, 6, way::PEER, VETH, backend_state::UP);
@@ -118,14 +123,34 @@ impl World {
         };
         world.listen("198.18.1.40", 80, 6, limited(26), &[1]);
         world.listen("fd00:18:1::40", 80, 6, limited(27), &[2]);
+        world.backend(17, "198.18.10.17", 8080, 6, way::LINK, OTHER_LINK, backend_state::UP);
+        world.backend(18, "fd00:18:10::17", 8080, 6, way::PEER, VETH, backend_state::UP);
+        world.backend(19, "198.18.10.17", 5353, 17, way::LINK, OTHER_LINK, backend_state::UP);
+        world.backend(20, "198.18.10.20", 8080, 6, way::LINK, OTHER_LINK, backend_state::UP);
+        world.backends.get_mut(&20).unwrap().source = Address::default();
+        let full = |id| Service { forward: forward::FULL_NAT, ..hash(id) };
+        world.listen("198.18.1.50", 80, 6, full(28), &[17]);
+        world.listen("fd00:18:1::50", 80, 6, full(29), &[18]);
+        world.listen("198.18.1.50", 53, 17, full(30), &[19]);
+        world.listen("198.18.1.51", 80, 6, full(31), &[8]);
+        world.listen("198.18.1.52", 80, 6, full(32), &[11]);
+        world.listen("198.18.1.53", 80, 6, full(33), &[20]);
+        world.backend(21, "198.18.10.21", 8080, 6, way::LINK, OTHER_LINK, backend_state::UP);
+        world.backend(22, "fd00:18:10::22", 8080, 6, way::PEER, VETH, backend_state::UP);
+        world.backend(23, "198.18.10.21", 5353, 17, way::LINK, UPLINK, backend_state::UP);
+        world.backend(24, "fd00:18:10::22", 5353, 17, way::LINK, OTHER_LINK, backend_state::UP);
+        world.listen("fd00:18:1::60", 80, 6, full(34), &[21]);
+        world.listen("198.18.1.60", 80, 6, full(35), &[22]);
+        world.listen("fd00:18:1::60", 53, 17, full(36), &[23]);
+        world.listen("198.18.1.60", 53, 17, full(37), &[24]);
         // Datagrams for nobody.
         let nobody = |id| Service { usable: 0, ..hash(id) };
-        world.backend(17, "198.18.10.17", 54, 17, way::PEER, VETH, backend_state::CLOSED);
-        world.listen("198.18.1.1", 54, 17, nobody(28), &[]);
-        world.listen("fd00:18:1::1", 54, 17, nobody(29), &[]);
-        world.listen("198.18.1.1", 55, 17, hash(30), &[17]);
+        world.backend(30, "198.18.10.17", 54, 17, way::PEER, VETH, backend_state::CLOSED);
+        world.listen("198.18.1.1", 54, 17, nobody(40), &[]);
+        world.listen("fd00:18:1::1", 54, 17, nobody(41), &[]);
+        world.listen("198.18.1.1", 55, 17, hash(42), &[30]);
         for group in ["224.0.0.18", "255.255.255.255", "ff02::12"] {
-            world.listen(group, 54, 17, nobody(31), &[]);
+            world.listen(group, 54, 17, nobody(43), &[]);
         }
         // Pings: no service listens on port 0, so that the pre-filter is none the wiser.
         for (vip, protocol) in [("198.18.1.1", 1), ("fd00:18:1::1", 58)] {
@@ -134,6 +159,30 @@ impl World {
         }
         world.range("198.18.1.1", 27008, 13, 17, hash(8), &[4]);
         world
+    }
+
+    /// The same in plain memory.
+    pub fn memory(self) -> MemoryTables {
+        let ports = |index: usize, of: fn(&PortSet) -> &[u64]| {
+            let protocol = if index == 0 { 6 } else { 17 };
+            let set = of(&self.ports[index]).to_vec();
+            (0..=u16::MAX)
+                .filter(move |port| set[usize::from(*port) / 64] >> (port % 64) & 1 == 1)
+                .map(move |port| (protocol, port))
+        };
+        let services = ports(0, |set| &set.services).chain(ports(1, |set| &set.services)).collect();
+        let backends = ports(0, |set| &set.backends).chain(ports(1, |set| &set.backends)).collect();
+        MemoryTables {
+            settings: self.settings,
+            service_ports: services,
+            backend_ports: backends,
+            listens: self.listens,
+            ranges: self.ranges,
+            sources: self.sources,
+            pages: self.pages.into_iter().map(|(n, page)| (n, page.slots.0.to_vec())).collect(),
+            backends: self.backends,
+            ..MemoryTables::default()
+        }
     }
 
     fn backend(

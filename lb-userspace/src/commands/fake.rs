@@ -316,6 +316,7 @@ pub(super) fn flows() -> FlowsReport {
         client: address("198.18.0.2:40000"),
         vip: address("198.18.0.1:80"),
         backend: address("198.18.10.2:8080"),
+        source: None,
         service: "web".into(),
         state: "established".into(),
         age_s: 187,

@@ -9,7 +9,7 @@ use crate::{
         output::Output,
         table::{
             Align::{Left, Right},
-            Table,
+            Cell, Table,
         },
         units,
     },
@@ -36,7 +36,7 @@ pub fn run(arguments: &FlowsArgs, output: &mut Output<'_>) -> anyhow::Result<()>
 }
 
 fn table(report: &FlowsReport) -> Table {
-    let mut table = Table::new(&[
+    let mut columns = vec![
         ("PROTO", Left),
         ("CLIENT", Left),
         ("VIP", Left),
@@ -45,11 +45,17 @@ fn table(report: &FlowsReport) -> Table {
         ("STATE", Left),
         ("AGE", Right),
         ("IDLE", Right),
-    ])
-    .elastic(&[("SERVICE", 8)])
-    .spare(&["AGE", "IDLE", "SERVICE", "PROTO"]);
+    ];
+    // Most flows have the client's own.
+    let sources = report.flows.iter().any(|flow| flow.source.is_some());
+    if sources {
+        columns.insert(3, ("SOURCE", Left));
+    }
+    let mut table =
+        Table::new(&columns).elastic(&[("SERVICE", 8)]).spare(&["AGE", "IDLE", "SERVICE", "PROTO"]);
     for flow in &report.flows {
-        table.row([
+        let source = flow.source.map_or_else(String::new, |source| source.to_string());
+        let mut cells: Vec<Cell> = vec![
             flow.protocol.to_string().into(),
             flow.client.to_string().into(),
             flow.vip.to_string().into(),
@@ -58,7 +64,11 @@ fn table(report: &FlowsReport) -> Table {
             flow.state.as_str().into(),
             units::seconds(flow.age_s).into(),
             units::seconds(flow.idle_s).into(),
-        ]);
+        ];
+        if sources {
+            cells.insert(3, source.into());
+        }
+        table.row(cells);
     }
     table
 }
@@ -85,6 +95,17 @@ mod tests {
         ");
         let asked = Request::Flows { limit: 2, service: Some("web".into()) };
         assert_eq!(daemon.asked(), [asked]);
+    }
+
+    #[test]
+    fn a_source_of_this_host_is_shown_where_there_is_one() {
+        let mut report = fake::flows();
+        report.flows[0].source = Some("198.18.10.1:20000".parse().unwrap());
+        insta::assert_snapshot!(table(&report).render(false), @r"
+        PROTO  CLIENT            VIP              SOURCE             BACKEND               SERVICE  STATE          AGE  IDLE
+        tcp    198.18.0.2:40000  198.18.0.1:80    198.18.10.1:20000  198.18.10.2:8080      web      established  3m07s    2s
+        tcp    [fd00::2]:40001   [fd00:18::1]:80                     [fd00:18:10::4]:8080  web      new             0s    0s
+        ");
     }
 
     #[test]

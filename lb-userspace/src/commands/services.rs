@@ -96,7 +96,7 @@ fn policy(service: &ServiceReport) -> String {
     let policy = service.policy.name();
     match service.forward {
         Forward::Nat => policy.to_owned(),
-        forward @ (Forward::Dsr | Forward::Ipip | Forward::Gue) => {
+        forward @ (Forward::Dsr | Forward::Ipip | Forward::Gue | Forward::FullNat) => {
             format!("{policy}, {}", forward.name())
         }
     }

@@ -45,6 +45,8 @@ pub(super) struct RawConfig {
     pub(super) hairpin: Field<RawHairpin>,
     /// The outer side of tunnels to backends.
     pub(super) tunnel: Field<RawTunnel>,
+    /// Ports of this host that flows of `full-nat` come from, `first-last`. Default: `10000-32767`.
+    pub(super) source_ports: Text,
     /// How long a backend that was removed keeps its flows. Default: `5m`.
     pub(super) drain: Text,
     /// Containers as backends. Default: not followed, unless a service asks for them.
@@ -62,7 +64,7 @@ pub(super) struct RawService {
     pub(super) listen: List<String>,
     /// How the backend of a new flow is chosen. Default: `adaptive`.
     pub(super) policy: Text,
-    /// How packets reach the backends: `nat`, `dsr`, `ipip` or `gue`. Default: `nat`.
+    /// How packets reach the backends: `nat`, `dsr`, `ipip`, `gue` or `full-nat`. Default: `nat`.
     pub(super) forward: Text,
     /// Active health check. Default: none, every backend counts as healthy.
     pub(super) health: Field<RawHealth>,

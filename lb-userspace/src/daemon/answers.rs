@@ -12,7 +12,7 @@ use lb_common::{
     tables::Stage,
 };
 
-use super::{Daemon, containers::Containers};
+use super::{Daemon, containers::Containers, source_ports::source};
 use crate::{
     admin::{
         Data, Request, Response,
@@ -264,6 +264,7 @@ impl Daemon {
         #[expect(clippy::cast_possible_truncation, reason = "flows are stamped with the low half")]
         let now = self.dataplane.ticks()? as u32;
         let rate = self.observed.settings.ticks_per_second.max(1);
+        let backends = &self.observed.backends;
         let (mut total, mut flows) = (0, Vec::new());
         self.dataplane.each_flow(|entry| {
             let name = names.get(&entry.conn.service).map_or("", String::as_str);
@@ -273,7 +274,8 @@ impl Daemon {
             }
             total += 1;
             if flows.len() < limit {
-                flows.extend(flow_report(&entry, name, now, rate));
+                let source = source(&entry.conn, backends.get(&entry.conn.backend));
+                flows.extend(flow_report(&entry, source, name, now, rate));
             }
         });
         Ok(Data::Flows(FlowsReport { total, flows }))
@@ -365,7 +367,13 @@ const fn way_name(way: u8) -> &'static str {
     }
 }
 
-fn flow_report(entry: &FlowEntry, service: &str, now: u32, rate: u32) -> Option<FlowReport> {
+fn flow_report(
+    entry: &FlowEntry,
+    source: Option<std::net::SocketAddr>,
+    service: &str,
+    now: u32,
+    rate: u32,
+) -> Option<FlowReport> {
     let conn = &entry.conn;
     let age = |since: u32| u64::from(lb_common::pipeline::conntrack::idle(now, since) / rate);
     let state = match (entry.stage, conn.state) {
@@ -380,6 +388,7 @@ fn flow_report(entry: &FlowEntry, service: &str, now: u32, rate: u32) -> Option<
         client: entry.source.into(),
         vip: entry.destination.into(),
         backend: (std::net::IpAddr::from(conn.address), u16::from_be(conn.port)).into(),
+        source,
         service: service.to_owned(),
         state: state.to_owned(),
         age_s: age(conn.created),

@@ -22,7 +22,7 @@ use crate::{
         Data,
         report::{BackendState, Candidate, ExplainVerdict, Explanation, FlowName},
     },
-    model::{BackendSpec, Policy, Protocol, Service},
+    model::{BackendSpec, Forward, Policy, Protocol, Service},
 };
 
 impl Daemon {
@@ -109,7 +109,9 @@ impl Daemon {
             }
         };
         // The backends of a family serve the addresses of that family.
-        let family = |spec: &&BackendSpec| spec.endpoint.address.is_ipv4() == destination.is_ipv4();
+        let own = |spec: &BackendSpec| spec.endpoint.address.is_ipv4() == destination.is_ipv4();
+        let crosses = service.forward == Forward::FullNat && !service.backends.iter().any(own);
+        let family = |spec: &&BackendSpec| own(spec) != crosses;
         service.backends.iter().filter(family).map(candidate).collect()
     }
 

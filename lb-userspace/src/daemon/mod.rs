@@ -16,6 +16,7 @@ mod reach;
 mod reports;
 mod scale;
 mod settings;
+mod source_ports;
 mod state;
 mod wanted;
 mod writes;
@@ -325,6 +326,8 @@ impl Daemon {
         self.scale();
         let result = self.look_for_floods();
         self.tell("balancing by policy", result);
+        let result = self.look_at_source_ports();
+        self.tell("source-ports", result);
         let before = self.observed.present_count();
         self.reconcile_or_tell();
         if self.observed.present_count() < before {

@@ -38,7 +38,11 @@ impl State {
         if way.way == way::STACK {
             return needs("the MAC address of its next hop", &way.why);
         }
-        if service.forward.is_tunnel() {
+        if service.forward == Forward::FullNat {
+            if way.source.is_none() {
+                return needs("a source", "no address of this host leads there");
+            }
+        } else if service.forward.is_tunnel() {
             let tunnel = &self.config.tunnel;
             let named =
                 if endpoint.address.is_ipv4() { tunnel.v4.is_some() } else { tunnel.v6.is_some() };

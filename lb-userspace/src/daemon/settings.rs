@@ -30,6 +30,8 @@ impl State {
             hairpin_v6: Address::from_v6(self.config.hairpin.v6.octets()),
             ticks_per_second: self.ticks_per_second,
             // An entry then stays for four seconds at least, until another flow takes its room.
+            source_port_first: self.config.source_ports.first(),
+            source_ports: self.config.source_ports.width().into(),
             pressure: (self.config.limits.embryos / 4).max(1),
             ..Settings::default()
         };

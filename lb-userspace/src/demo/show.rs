@@ -212,6 +212,7 @@ fn config(
         limits: Limits::default(),
         hairpin: Hairpin::default(),
         tunnel: Tunnel::default(),
+        source_ports: PortRange::SOURCES,
         drain: Duration::from_secs(1),
     })
 }

@@ -181,6 +181,7 @@ pub fn forward_text(mode: u8) -> String {
         forward::DSR => "dsr".to_owned(),
         forward::IPIP => "ipip".to_owned(),
         forward::GUE => "gue".to_owned(),
+        forward::FULL_NAT => "full-nat".to_owned(),
         other => format!("forward {other}"),
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Executor, Service, Tunnel};
+use super::{Executor, PortRange, Service, Tunnel};
 
 /// Which interfaces clients arrive on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -174,6 +174,8 @@ pub struct Config {
     pub hairpin: Hairpin,
     /// Tunnels.
     pub tunnel: Tunnel,
+    /// Ports of this host that flows of full NAT come from.
+    pub source_ports: PortRange,
     /// How long a removed backend keeps its flows.
     pub drain: Duration,
 }

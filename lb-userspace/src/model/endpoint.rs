@@ -55,6 +55,10 @@ impl PortRange {
     /// The dynamic ports of RFC 6335, section 6, without the first one.
     pub const DYNAMIC: Self = Self { first: 49_153, last: 65_535 };
 
+    /// Where flows of full NAT come from: below what Linux takes for connections of the host's own
+    /// (`net.ipv4.ip_local_port_range`), above most of what is listened on.
+    pub const SOURCES: Self = Self { first: 10_000, last: 32_767 };
+
     /// `None` if a bound is 0 or the range is empty.
     #[must_use]
     pub const fn new(first: u16, last: u16) -> Option<Self> {

@@ -152,11 +152,13 @@ pub enum Forward {
     Ipip,
     /// The same with a UDP header between the two.
     Gue,
+    /// Destination and source are translated: the backend sees an address and a port of this host.
+    FullNat,
 }
 
 impl Forward {
     /// All forward modes, in the order of the documentation.
-    pub const ALL: [Self; 4] = [Self::Nat, Self::Dsr, Self::Ipip, Self::Gue];
+    pub const ALL: [Self; 5] = [Self::Nat, Self::Dsr, Self::Ipip, Self::Gue, Self::FullNat];
 
     /// The name in `weir.yaml`.
     #[must_use]
@@ -166,6 +168,7 @@ impl Forward {
             Self::Dsr => "dsr",
             Self::Ipip => "ipip",
             Self::Gue => "gue",
+            Self::FullNat => "full-nat",
         }
     }
 
@@ -174,7 +177,7 @@ impl Forward {
     #[must_use]
     pub const fn is_direct(self) -> bool {
         match self {
-            Self::Nat => false,
+            Self::Nat | Self::FullNat => false,
             Self::Dsr | Self::Ipip | Self::Gue => true,
         }
     }
@@ -183,7 +186,7 @@ impl Forward {
     #[must_use]
     pub const fn is_tunnel(self) -> bool {
         match self {
-            Self::Nat | Self::Dsr => false,
+            Self::Nat | Self::Dsr | Self::FullNat => false,
             Self::Ipip | Self::Gue => true,
         }
     }

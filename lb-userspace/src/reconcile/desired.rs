@@ -27,7 +27,8 @@ pub struct Desired {
 pub struct DesiredService {
     /// Its name.
     pub name: ServiceName,
-    /// What it listens on. A listen address is served by the backends of its family.
+    /// What it listens on. A listen address is served by the backends of its family; with
+    /// [`Forward::FullNat`] by those of the other one, if it has none.
     pub listens: Vec<Listen>,
     /// How it chooses.
     pub policy: Policy,

@@ -122,10 +122,11 @@ fn build(
         service.listens.iter().map(|listen| Family::of(listen.address)).collect();
     let mut build_one = |family| {
         let mut list = Vec::new();
+        let crosses = service.crosses_to(family);
         for DesiredBackend { endpoint, weight, capacity } in &service.backends {
             let entry = input.desired.backends.get(endpoint);
             let takes_new = *weight > 0 && entry.is_some_and(|entry| entry.takes_new);
-            if !takes_new || Family::of(endpoint.address) != family {
+            if !takes_new || (Family::of(endpoint.address) == family) == crosses {
                 continue;
             }
             match ground.backends.get(endpoint) {
@@ -149,6 +150,14 @@ fn build(
         Built { id, family, usable, table, pages }
     };
     families.into_iter().map(&mut build_one).collect()
+}
+
+impl DesiredService {
+    /// Whether a family is served by backends of the other one: with full NAT, if it has none of its own.
+    pub(super) fn crosses_to(&self, family: Family) -> bool {
+        let own = |backend: &DesiredBackend| Family::of(backend.endpoint.address) == family;
+        self.forward == Forward::FullNat && !self.backends.iter().any(own)
+    }
 }
 
 /// A table with its place.
@@ -242,7 +251,11 @@ impl Layout {
                 self.sources.extend(own);
                 continue;
             }
-            let fresh = with_terms(*old, service);
+            let mut fresh = with_terms(*old, service);
+            if old.forward == forward::FULL_NAT {
+                // The table may have backends of the other family.
+                fresh.forward = old.forward;
+            }
             let generation = if fresh == *old { old.generation } else { input.desired.generation };
             self.services.insert(key, Service { generation, ..fresh });
             self.sources.extend(service.sources.iter().map(|net| keys::source(old.id, net)));
@@ -308,6 +321,7 @@ const fn mode(forward: Forward) -> u8 {
         Forward::Dsr => forward::DSR,
         Forward::Ipip => forward::IPIP,
         Forward::Gue => forward::GUE,
+        Forward::FullNat => forward::FULL_NAT,
     }
 }
 

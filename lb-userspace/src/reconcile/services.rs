@@ -185,9 +185,14 @@ fn wanted_ports(input: &PlanInput<'_>, layout: &Layout, protocol: Protocol) -> B
         let portless = service.backends.iter().filter(|backend| backend.endpoint.port == 0);
         let families: BTreeSet<Family> =
             portless.map(|backend| Family::of(backend.endpoint.address)).collect();
-        for listen in service.listens.iter().filter(|listen| {
-            listen.protocol == protocol && families.contains(&Family::of(listen.address))
-        }) {
+        let answers = |family| {
+            families.contains(&family) || !families.is_empty() && service.crosses_to(family)
+        };
+        for listen in service
+            .listens
+            .iter()
+            .filter(|listen| listen.protocol == protocol && answers(Family::of(listen.address)))
+        {
             let range = (listen.ports.first(), listen.ports.last());
             ports::insert(&mut set, Half::Backends, range);
         }

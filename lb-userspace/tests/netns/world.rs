@@ -172,6 +172,7 @@ fn config(lab: &Lab, attach: Attach, policy: Policy) -> Config {
         limits: Limits { conns: 65_536, ..Limits::default() },
         hairpin: Hairpin { v4: "198.19.0.8".parse().unwrap(), v6: "fd00:19::8".parse().unwrap() },
         tunnel: Tunnel::default(),
+        source_ports: PortRange::SOURCES,
         drain: Duration::from_secs(2),
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use lb_common::abi::{
     address::Address,
     backend::{Backend, backend_state},
-    service::{PortSet, Service, service_flag},
+    service::{PortSet, Service, forward, service_flag},
     settings::settings_flag,
 };
 use lb_userspace::{
@@ -146,7 +146,9 @@ fn check_table(snapshot: &Snapshot, service: &Service, v4: bool, protocol: u8) {
         let backend = snapshot.backends.get(&id);
         let backend = backend.unwrap_or_else(|| panic!("slot names nobody: {id}"));
         assert_ne!(backend.state, backend_state::ABSENT, "slot names the absent {id}");
-        let same = backend.address.is_v4() == v4 && backend.protocol == u32::from(protocol);
+        let translated = service.forward == forward::FULL_NAT;
+        let same = (backend.address.is_v4() == v4 || translated)
+            && backend.protocol == u32::from(protocol);
         assert!(same, "backend {id} speaks another language than its client");
     }
 }

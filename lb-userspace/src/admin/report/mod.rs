@@ -255,6 +255,9 @@ pub struct FlowReport {
     pub vip: SocketAddr,
     /// Who serves it.
     pub backend: SocketAddr,
+    /// Whom the backend sees, where that is an address and a port of this host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<SocketAddr>,
     /// Name of the service.
     pub service: String,
     /// How far it has come: `new`, `established`, `closing`, `closed`.

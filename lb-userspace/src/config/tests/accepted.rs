@@ -8,8 +8,8 @@ use super::{
 };
 use crate::model::{
     Algorithm, Attach, Config, Docker, Executor, FlowLimits, Forecast, Hairpin, Interfaces,
-    LabelRule, Limits, Ping, Policy, Probe, ReportBy, Scale, SelfReport, ServiceName, Template,
-    Timeouts, Tunnel, Unserved,
+    LabelRule, Limits, Ping, Policy, PortRange, Probe, ReportBy, Scale, SelfReport, ServiceName,
+    Template, Timeouts, Tunnel, Unserved,
 };
 
 fn config(text: &str) -> Config {
@@ -29,6 +29,7 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(config.limits, Limits::default());
     assert_eq!(config.hairpin, Hairpin::default());
     assert_eq!(config.tunnel, Tunnel::default());
+    assert_eq!(config.source_ports, PortRange::SOURCES);
     assert_eq!(config.drain, Duration::from_mins(5));
     let [service] = &config.services[..] else { panic!("{} services", config.services.len()) };
     assert_eq!(service.policy, Policy::Adaptive);
@@ -79,6 +80,7 @@ timeouts:
 limits: { conns: 1, embryos: 2, services: 3, backends: 4, pages: 16777216 }
 hairpin: { v4: 198.18.255.1, v6: 'fd00::ff' }
 tunnel: { v4: 198.19.0.0/16, v6: 'fd00:99::/96', gue-port: 6081 }
+source-ports: 20000-20001
 drain: 1ms
 ",
     );
@@ -103,6 +105,7 @@ drain: 1ms
     assert_eq!(config.tunnel.v4.unwrap().to_string(), "198.19.0.0/16");
     assert_eq!(config.tunnel.v6.unwrap().to_string(), "fd00:99::/96");
     assert_eq!(config.tunnel.gue_port, 6081);
+    assert_eq!((config.source_ports.first(), config.source_ports.last()), (20_000, 20_001));
     assert_eq!(config.drain, Duration::from_millis(1));
 }
 
@@ -343,4 +346,24 @@ fn the_tables_have_a_size() {
         writeln!(text, "  - {{ name: s{port}, listen: [198.18.0.1:{port}] }}").unwrap();
     }
     assert_eq!(mistakes(&text), ["16387:30 16385 listen addresses; 16384 fit"]);
+}
+
+#[test]
+fn with_full_nat_backends_may_be_of_the_other_family() {
+    let text = |forward: &str| {
+        format!(
+            "services:
+  - name: web
+    listen: [198.18.0.1:80, '[fd00::1]:80']
+    forward: {forward}
+    backends: [{{ address: 198.18.10.2:8080 }}]
+  - name: dns
+    listen: ['[fd00::1]:53/udp']
+    forward: {forward}
+    backends: [{{ address: 198.18.10.2:53 }}]
+"
+        )
+    };
+    assert_eq!(config(&text("full-nat")).services.len(), 2);
+    assert!(parse("weir.yaml", &text("nat")).is_err());
 }

@@ -91,6 +91,7 @@ fn the_example_is_what_it_says() {
         limits: Limits::default(),
         hairpin: Hairpin::default(),
         tunnel: Tunnel::default(),
+        source_ports: PortRange::SOURCES,
         drain: Duration::from_mins(5),
     };
     assert_eq!(parse("weir.yaml", EXAMPLE).unwrap().config, expected);

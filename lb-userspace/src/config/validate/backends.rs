@@ -42,7 +42,10 @@ pub(in crate::config) fn backends(
         report.add(*place, Mistake::new(message));
     }
     each_once(&backends, report);
-    families(&backends, listens, alone, report);
+    // With full NAT they may be of either.
+    if forward != Forward::FullNat {
+        families(&backends, listens, alone, report);
+    }
     backends
 }
 

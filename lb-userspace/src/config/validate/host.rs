@@ -8,13 +8,13 @@ use std::{
 };
 
 use super::super::{
-    address::host_address,
+    address::{host_address, plain_number},
     error::{Mistake, Report, shown},
     field::{At, Field},
     raw::{OneOrMany, RawAdmin, RawHairpin, RawLimits, RawTimeouts, Text},
     scalar,
 };
-use crate::model::{Admin, Hairpin, Interfaces, Limits, Timeouts};
+use crate::model::{Admin, Hairpin, Interfaces, Limits, PortRange, Timeouts};
 
 /// Unix socket of the command line unless configured otherwise.
 pub const ADMIN_SOCKET_DEFAULT: &str = "/run/weir/weir.sock";
@@ -144,4 +144,15 @@ fn set<V>(
     if let Some(parsed) = text.parse(report, parser) {
         *value = parsed.value;
     }
+}
+
+/// `first-last`
+pub(super) fn source_ports(text: &str) -> Result<PortRange, Mistake> {
+    let bounds = text.split_once('-').unwrap_or((text, text));
+    let port = |text| plain_number(text).and_then(|number| u16::try_from(number).ok());
+    let range = port(bounds.0).zip(port(bounds.1));
+    range.and_then(|(first, last)| PortRange::new(first, last)).ok_or_else(|| {
+        Mistake::new(format!("{} is no range of ports", shown(text)))
+            .hint("two ports from 1 to 65535, the smaller one first, such as `10000-32767`")
+    })
 }

@@ -23,7 +23,7 @@ use super::{
     raw::RawConfig,
     scalar,
 };
-use crate::model::{Attach, Config, HostClients, Ping, Unserved};
+use crate::model::{Attach, Config, HostClients, Ping, PortRange, Unserved};
 
 /// Validates all of it. The result counts only if nothing was reported.
 pub(super) fn validate(raw: &RawConfig, report: &mut Report) -> Loaded {
@@ -44,6 +44,8 @@ pub(super) fn validate(raw: &RawConfig, report: &mut Report) -> Loaded {
     let limits = host::limits(&raw.limits, report);
     let hairpin = host::hairpin(&raw.hairpin, report);
     let tunnel = tunnel::tunnel(&raw.tunnel, report);
+    let source_ports = raw.source_ports.parse_or(report, host::source_ports, PortRange::SOURCES);
+    let source_ports = source_ports.unwrap_or(PortRange::SOURCES);
     let drain = raw.drain.parse_or(report, scalar::duration, DRAIN_DEFAULT);
 
     let services = service::services(&raw.services, report);
@@ -66,6 +68,7 @@ pub(super) fn validate(raw: &RawConfig, report: &mut Report) -> Loaded {
         limits,
         hairpin,
         tunnel,
+        source_ports,
         drain,
     };
     Loaded { config, docker }

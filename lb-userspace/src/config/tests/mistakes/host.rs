@@ -217,6 +217,20 @@ tunnel: { v4: 198.18.0.7 }
         &["2:15 `198.18.0.7` has no prefix length | `198.18.0.7/32`"],
     ),
     (
+        "ports that are none, or none at all",
+        "services: []
+source-ports: 0-100
+",
+        &["2:15 `0-100` is no range of ports | two ports from 1 to 65535, the smaller one first, such as `10000-32767`"],
+    ),
+    (
+        "ports from the larger one on",
+        "services: []
+source-ports: 30000-20000
+",
+        &["2:15 `30000-20000` is no range of ports | two ports from 1 to 65535, the smaller one first, such as `10000-32767`"],
+    ),
+    (
         "hairpins of the other family",
         "services: []
 hairpin: { v4: '100::8', v6: 192.0.0.8 }

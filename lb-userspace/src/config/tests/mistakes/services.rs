@@ -119,7 +119,7 @@ pub(super) const ROWS: &[Row<'_>] = &[
     listen: [198.18.0.1:80]
     forward: tunnel
 ",
-        &["4:14 unknown forward mode `tunnel` | one of `nat`, `dsr`, `ipip`, `gue`"],
+        &["4:14 unknown forward mode `tunnel` | one of `nat`, `dsr`, `ipip`, `gue`, `full-nat`"],
     ),
     (
         "a misspelled forward mode",
