@@ -40,7 +40,7 @@ fn story(name: &'static str, backend: u32, rows: Vec<(&'static str, Frame, [u64;
 }
 
 pub fn stories() -> Vec<Story> {
-    vec![keep_alive(), refusals(), ends(), early_data(), datagrams(), sixth()]
+    vec![keep_alive(), refusals(), ends(), early_data(), datagrams(), sixth(), full_nat()]
 }
 
 const CLIENT: &str = "198.18.0.2:40000";
@@ -81,6 +81,26 @@ fn keep_alive() -> Story {
             ),
             ("the last answer", answers("FA").payload(b"y"), [0, 3, 1, 0, 0, 1]),
             ("a late acknowledgement", asks("A"), [0, 3, 1, 0, 0, 1]),
+        ],
+    )
+}
+
+fn full_nat() -> Story {
+    let asks = |flags| tcp("[fd00:18::2]:40000", "[fd00:18:1::70]:80", flags);
+    let answers = |flags| tcp("198.18.10.25:8080", "198.18.10.1:20000", flags);
+    story(
+        "a connection by full NAT, to a backend of the other family",
+        25,
+        vec![
+            ("a handshake counts as a request", asks("S"), [1, 0, 0, 0, 0, 0]),
+            ("the same SYN again is no other one", asks("S"), [1, 0, 0, 0, 0, 1]),
+            ("SYN-ACK", answers("SA"), [1, 0, 1, 0, 0, 1]),
+            ("an idle connection is no load", asks("A"), [0, 0, 1, 0, 0, 1]),
+            ("a request", asks("A").payload(b"GET /"), [1, 0, 1, 0, 0, 1]),
+            ("an acknowledgement is no answer", answers("A"), [1, 0, 1, 0, 0, 1]),
+            ("the answer", answers("A").payload(b"200"), [0, 1, 1, 0, 0, 1]),
+            ("the next request", asks("A").payload(b"GET /"), [1, 1, 1, 0, 0, 1]),
+            ("its backend gives up", answers("R"), [0, 1, 1, 0, 1, 1]),
         ],
     )
 }

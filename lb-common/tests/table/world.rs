@@ -139,6 +139,9 @@ impl World {
         world.backend(22, "fd00:18:10::22", 8080, 6, way::PEER, VETH, backend_state::UP);
         world.backend(23, "198.18.10.21", 5353, 17, way::LINK, UPLINK, backend_state::UP);
         world.backend(24, "fd00:18:10::22", 5353, 17, way::LINK, OTHER_LINK, backend_state::UP);
+        world.backend(25, "198.18.10.25", 8080, 6, way::LINK, OTHER_LINK, backend_state::UP);
+        let both = Service { forward: forward::FULL_NAT, ..turns(38) };
+        world.listen("fd00:18:1::70", 80, 6, both, &[25, 100, 1]);
         world.listen("fd00:18:1::60", 80, 6, full(34), &[21]);
         world.listen("198.18.1.60", 80, 6, full(35), &[22]);
         world.listen("fd00:18:1::60", 53, 17, full(36), &[23]);
