@@ -60,6 +60,8 @@ pub struct Rules {
     pub patience: Duration,
     /// How long what goes may keep its flows.
     pub drain: Duration,
+    /// Whether not all that there is can be seen: then nobody is drained.
+    pub frozen: bool,
 }
 
 /// A thing to do.
@@ -143,7 +145,7 @@ impl Fleet {
         let count = live.len() + pending;
         if count < desired {
             steps.extend(self.more(now, desired - count, replicas));
-        } else if live.len() > desired {
+        } else if live.len() > desired && !rules.frozen {
             steps.extend(self.fewer(now, desired, &live));
         } else if !self.pauses(now) && count == desired && pending + self.starting.len() == 0 {
             self.trouble = None;

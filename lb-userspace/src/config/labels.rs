@@ -12,11 +12,12 @@ use super::{
     address,
     decode::list,
     error::{Diagnostic, Mistake, Place, Report, escaped, nearest},
-    field::{At, Field, List},
+    field::{At, Field},
     publish::{listen_address, publish},
     raw::{RawHealth, RawReport, Text},
     scalar,
     validate::{backends, health, listens::Listens, report},
+    wishes::{self, Wishes, elements},
 };
 use crate::model::{
     Forward, HealthCheck, Listen, Policy, Publish, SelfReport, ServiceName, Weight,
@@ -29,11 +30,16 @@ const NAMED: &str = "services.";
 /// The value of `listen` for an automatic port of each port that the container exposes.
 const AUTO: &str = "auto";
 
-/// All labels, without their prefix. From the fourth on they are about one service, and may stand
+/// All labels, without their prefix. From `listen` on they are about one service, and may stand
 /// behind `services.NAME.` as well.
-pub const LABELS: [&str; 22] = [
+pub const LABELS: [&str; 27] = [
     "enable",
     "network",
+    "place.cpu",
+    "place.memory",
+    "place.select",
+    "place.avoid",
+    "place.spread",
     "service",
     "listen",
     "publish",
@@ -56,7 +62,7 @@ pub const LABELS: [&str; 22] = [
     "report.interval",
 ];
 /// How many of them are about the container.
-const OF_CONTAINER: usize = 3;
+const OF_CONTAINER: usize = 8;
 
 /// What the labels of one container say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,6 +73,8 @@ pub struct Labels {
     pub enable: Option<bool>,
     /// The Docker network that it is reached through.
     pub network: Option<String>,
+    /// Where replicas like it go.
+    pub wishes: Wishes,
     /// Whether there are labels of services by their names.
     pub several: bool,
     /// The services that it belongs to: one, or those that have names, in the order of these.
@@ -165,6 +173,7 @@ fn fill(ours: &[(&str, &str)], report: &mut Report) -> Labels {
         any: true,
         enable: value(plain("enable"), scalar::truth, report),
         network: value(plain("network"), scalar::network_name, report),
+        wishes: wishes::wishes(&plain, report),
         several: !names.is_empty(),
         services: Vec::new(),
     };
@@ -288,7 +297,7 @@ fn unknown(name: &str) -> Mistake {
     }
 }
 
-fn value<V>(
+pub(super) fn value<V>(
     text: Option<At<String>>,
     parser: impl FnOnce(&str) -> Result<V, Mistake>,
     report: &mut Report,
@@ -330,12 +339,6 @@ fn meet(one: Listen, other: Listen) -> bool {
         && [one, other].iter().any(|listen| listen.address.is_unspecified())
         && of_one.overlaps(other)
         || one.overlaps(other)
-}
-
-/// The elements of a list whose values stand between commas.
-fn elements(At { value, place }: &At<String>) -> List<String> {
-    let element = |text: &str| Field::Given(At { value: text.trim().to_owned(), place: *place });
-    Field::Given(At { value: value.split(',').map(element).collect(), place: *place })
 }
 
 fn health(
@@ -430,7 +433,7 @@ mod tests {
             "com.docker.compose.service=web",
         ]))
         .unwrap();
-        let Labels { any, enable, network, services, several } = read;
+        let Labels { any, enable, network, services, several, .. } = read;
         assert!(!several);
         assert_eq!((any, enable, network.as_deref()), (true, Some(true), Some("front")));
         let [terms] = &services[..] else { panic!("{services:?}") };

@@ -16,6 +16,7 @@ mod render;
 mod scalar;
 mod validate;
 mod watch;
+mod wishes;
 mod yaml;
 
 #[cfg(test)]
@@ -28,6 +29,7 @@ pub use validate::{
     ADMIN_HTTP_DEFAULT, ADMIN_SOCKET_DEFAULT, DOCKER_SOCKET_DEFAULT, DRAIN_DEFAULT,
 };
 pub use watch::{WatchError, watch};
+pub use wishes::Wishes;
 
 use crate::model::{Config, Docker};
 use error::Report;

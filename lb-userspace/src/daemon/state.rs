@@ -417,7 +417,7 @@ mod tests {
     fn provided(start: &str, held: Option<Held>) -> BTreeMap<Endpoint, Provided> {
         let (container, incarnation) = ("web-1".to_owned(), start.to_owned());
         let network = NetworkKind::Bridge;
-        let provided = Provided { container, incarnation, held, network, pid: None };
+        let provided = Provided { container, incarnation, held, network, pid: None, home: None };
         [(endpoint(3), provided)].into()
     }
 

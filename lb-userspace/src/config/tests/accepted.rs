@@ -7,9 +7,9 @@ use super::{
     EXAMPLE, mistakes, parse,
 };
 use crate::model::{
-    Algorithm, Attach, Config, Docker, Executor, FlowLimits, Forecast, Hairpin, Interfaces,
-    LabelRule, Limits, Ping, Policy, Probe, ReportBy, Scale, SelfReport, ServiceName, Template,
-    Timeouts, Tunnel, Unserved,
+    Algorithm, Attach, Config, Docker, DockerHost, Executor, FlowLimits, Forecast, Hairpin,
+    Interfaces, LabelRule, Limits, Ping, Policy, Probe, ReportBy, Scale, SelfReport, ServiceName,
+    Template, Timeouts, Tunnel, Unserved,
 };
 
 fn config(text: &str) -> Config {
@@ -176,16 +176,17 @@ fn docker(text: &str) -> Docker {
 #[test]
 fn containers_are_followed_if_anything_asks_for_them() {
     let chosen = "services: [{ name: a, listen: [198.18.0.1:80], docker: { label: app=a } }]\n";
-    let engine = Some(DOCKER_SOCKET_DEFAULT.into());
-    for (text, socket, selectors) in [
-        ("services: []\n".to_owned(), None, 0),
-        (chosen.to_owned(), engine.clone(), 1),
-        ("services: []\ndocker: {}\n".to_owned(), engine, 0),
-        ("services: []\ndocker: { enable: false }\n".to_owned(), None, 0),
-        (format!("{chosen}docker: {{ socket: /run/d.sock }}\n"), Some("/run/d.sock".into()), 1),
+    let here = |socket: &str| vec![DockerHost::here(socket.into())];
+    let engine = || here(DOCKER_SOCKET_DEFAULT);
+    for (text, hosts, selectors) in [
+        ("services: []\n".to_owned(), vec![], 0),
+        (chosen.to_owned(), engine(), 1),
+        ("services: []\ndocker: {}\n".to_owned(), engine(), 0),
+        ("services: []\ndocker: { enable: false }\n".to_owned(), vec![], 0),
+        (format!("{chosen}docker: {{ socket: /run/d.sock }}\n"), here("/run/d.sock"), 1),
     ] {
         let found = docker(&text);
-        assert_eq!((found.socket, found.selectors.len()), (socket, selectors), "{text}");
+        assert_eq!((found.hosts, found.selectors.len()), (hosts, selectors), "{text}");
     }
 }
 

@@ -7,6 +7,7 @@ pub(super) mod backends;
 mod docker;
 pub(super) mod health;
 mod host;
+mod hosts;
 pub(super) mod listens;
 pub(super) mod report;
 mod scale;
@@ -51,7 +52,7 @@ pub(super) fn validate(raw: &RawConfig, report: &mut Report) -> Loaded {
     backends::without_loops(&services, report);
     backends::of_one_cgroup(&services, report);
     totals::within(&limits, &services, report);
-    let docker = docker::docker(&raw.docker, &services, &admin, report);
+    let docker = docker::docker(&raw.docker, &raw.hosts, &services, &admin, report);
     let services = services.into_iter().filter_map(service::Checked::into_service).collect();
     let drain = drain.unwrap_or(DRAIN_DEFAULT);
     let config = Config {

@@ -5,6 +5,7 @@
 
 mod act;
 mod command;
+mod make;
 mod report;
 mod sight;
 
