@@ -65,6 +65,24 @@ fn a_number_is_made_true() {
 }
 
 #[test]
+fn who_is_undrained_by_hand_stays_and_another_one_goes() {
+    let mut time = Time::new();
+    let three = ["a healthy", "b* healthy", "c* healthy"];
+    assert_eq!(time.after(0, 2, &three), ["drain c"]);
+    time.0.keep("c");
+    assert!(!time.0.drains("c"));
+    assert_eq!(time.after(1, 2, &three), ["drain b"]);
+    time.0.keep("b");
+    // Nobody else may go.
+    assert_eq!(time.after(2, 1, &three), [""; 0]);
+    assert_eq!(time.after(3, 2, &["a healthy", "b* healthy", "c* leaving"]), [""; 0]);
+    // Drained and undrained by hand, it is one like the others.
+    assert_eq!(time.after(4, 2, &three), ["drain c"]);
+    time.0.keep("nobody");
+    assert_eq!(time.after(5, 1, &["a healthy", "b* healthy"]), [""; 0]);
+}
+
+#[test]
 fn who_cannot_be_judged_is_not_drained() {
     let frozen = |desired| Rules { frozen: true, ..rules(desired) };
     for (desired, replicas, expected) in [

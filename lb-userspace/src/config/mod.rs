@@ -9,6 +9,8 @@ mod address;
 mod decode;
 mod error;
 mod field;
+mod label_names;
+mod label_scale;
 pub mod labels;
 mod publish;
 mod raw;

@@ -205,7 +205,7 @@ pub(super) struct RawScale {
     pub(super) bucket: Text,
     /// The values a forecast is made of, 5 to 100. Default: 10.
     pub(super) window: Text,
-    /// How long nine of ten replicas need until they answer. Default: `1m`.
+    /// How long nine of ten replicas need until they answer. Default: as is seen, `1m` before.
     pub(super) start_time: Text,
     /// How long after that until a replica has its whole share. Default: `30s`.
     pub(super) warm_up: Text,

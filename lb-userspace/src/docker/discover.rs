@@ -202,7 +202,7 @@ fn overruled(candidate: &Candidate<'_>, config: &Config) -> Vec<Refusal> {
 }
 
 /// What labels say of a service, and not of the container in it.
-fn said(terms: &Terms) -> [(&'static str, bool); 7] {
+fn said(terms: &Terms) -> [(&'static str, bool); 8] {
     let published = matches!(terms.wanted, Some(Wanted::Publish(_)));
     [
         ("listen", terms.wanted.is_some() && !published),
@@ -212,6 +212,7 @@ fn said(terms: &Terms) -> [(&'static str, bool); 7] {
         ("sources", terms.sources.is_some()),
         ("health.*", terms.health.is_some()),
         ("report.*", terms.report.is_some()),
+        ("scale.*", terms.scale.is_some()),
     ]
 }
 

@@ -157,6 +157,11 @@ pub enum Refusal {
     /// All addresses of a family that the host has none of.
     #[error("service {0} listens on all addresses of a family that none of its containers has")]
     NoHostAddress(ServiceName),
+    /// Several services of the same containers.
+    #[error(
+        "service {0} publishes several ports, which are several services: one of them may have a scale, by weir.services.NAME.scale.*"
+    )]
+    ScaleOfSeveral(ServiceName),
     /// A label that contradicts the configuration.
     #[error("service {service} is in the configuration, which decides: remove {label}")]
     FileDecides {
@@ -238,7 +243,7 @@ impl Refusal {
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
-            Self::Label(_) | Self::Name(_) => "label",
+            Self::Label(_) | Self::Name(_) | Self::ScaleOfSeveral(_) => "label",
             Self::NetworkNone
             | Self::NetworkHost
             | Self::NetworkHostElsewhere(_)

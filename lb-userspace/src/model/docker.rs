@@ -24,6 +24,19 @@ impl Default for Docker {
     }
 }
 
+impl Docker {
+    /// Whether anybody has said what hosts there are. Of a host of which nobody has said anything,
+    /// limits of containers may add up to more than it has.
+    #[must_use]
+    pub fn has_hosts(&self) -> bool {
+        let said = |host: &DockerHost| {
+            let EngineAddress::Unix(socket) = &host.engine else { return true };
+            *host != DockerHost::here(socket.clone())
+        };
+        self.hosts.iter().any(said)
+    }
+}
+
 /// A host with containers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DockerHost {

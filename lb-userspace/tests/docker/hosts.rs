@@ -26,6 +26,7 @@ fn service(min: u32) -> String {
     format!(
         "  - name: web
     listen: [198.18.1.1:80]
+    policy: round-robin
     health: {{ tcp: true, interval: 200ms, rise: 1, fall: 2 }}
     docker: {{ label: app=web }}
     scale: {{ min: {min}, max: 6, capacity: 100, bucket: 1s, start-time: 3s, warm-up: 1s, \

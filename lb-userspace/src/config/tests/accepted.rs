@@ -125,7 +125,7 @@ fn replicas_have_a_bound_and_everything_else_has_a_default() {
         capacity: None,
         bucket: Duration::from_secs(15),
         window: 10,
-        start_time: Duration::from_mins(1),
+        start_time: None,
         warm_up: Duration::from_secs(30),
         down_window: Duration::from_mins(5),
         cooldown: Duration::from_mins(1),
@@ -148,7 +148,7 @@ fn replicas_have_a_bound_and_everything_else_has_a_default() {
         capacity: Some(50),
         bucket: Duration::from_secs(1),
         window: 100,
-        start_time: Duration::from_secs(2),
+        start_time: Some(Duration::from_secs(2)),
         warm_up: Duration::from_millis(1),
         down_window: Duration::from_secs(3),
         cooldown: Duration::from_secs(4),
@@ -188,6 +188,34 @@ fn containers_are_followed_if_anything_asks_for_them() {
         let found = docker(&text);
         assert_eq!((found.hosts, found.selectors.len()), (hosts, selectors), "{text}");
     }
+}
+
+#[test]
+fn hosts_are_this_one_and_others() {
+    let text = "services: []
+hosts:
+  - { name: far, engine: 'tcp://[fd00:18::5]/', reach: routed, tls: { ca: /a, cert: /c, key: /k } }
+  - { name: here, cpus: 1500m, zone: a }
+  - { name: east, engine: 'unix:///run/e.sock', address: 198.18.5.2, memory: 1Gi, labels: [disk=fast] }
+";
+    let found = docker(text);
+    let told: Vec<String> = found
+        .hosts
+        .iter()
+        .map(|it| format!("{} {} {:?} {:?} {:?}", it.name, it.engine, it.reach, it.cpu, it.memory))
+        .collect();
+    let expected = [
+        "here /var/run/docker.sock None Some(1500) None",
+        "far tcp://[fd00:18::5]:2376 Some(Routed) None None",
+        "east /run/e.sock Some(Published(198.18.5.2)) None Some(1073741824)",
+    ];
+    assert_eq!(told, expected);
+    assert!(found.has_hosts() && found.hosts[2].labels["disk"] == "fast");
+    assert!(!docker("services: []\ndocker: { socket: /run/d.sock }\n").has_hosts());
+    // A balancer without containers of its own.
+    let alone = format!("{text}docker: {{ enable: false }}\n")
+        .replace("  - { name: here, cpus: 1500m, zone: a }\n", "");
+    assert_eq!(docker(&alone).hosts.len(), 2);
 }
 
 #[test]

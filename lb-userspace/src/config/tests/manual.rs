@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, de::Visitor, forward_to_deserialize_any};
 use super::{
     super::{
         error::Mistake,
-        labels, publish,
+        label_names, publish,
         raw::{
             RawAdmin, RawAffinity, RawBackend, RawConfig, RawDocker, RawFlowLimits, RawHairpin,
             RawHealth, RawHost, RawLimits, RawReport, RawScale, RawSelector, RawService,
@@ -89,7 +89,7 @@ fn every_field_is_in_the_manual() {
         ("`docker`", fields::<RawDocker>()),
         ("`hosts[]`", fields::<RawHost>()),
         ("`hosts[].tls`", fields::<RawTls>()),
-        ("`docker` labels", labels::LABELS.to_vec()),
+        ("`docker` labels", label_names::LABELS.to_vec()),
         ("`admin`", fields::<RawAdmin>()),
         ("`timeouts`", fields::<RawTimeouts>()),
         ("`limits`", fields::<RawLimits>()),

@@ -10,7 +10,7 @@ mod host;
 mod hosts;
 pub(super) mod listens;
 pub(super) mod report;
-mod scale;
+pub(super) mod scale;
 mod service;
 mod totals;
 mod tunnel;

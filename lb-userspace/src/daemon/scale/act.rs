@@ -1,6 +1,9 @@
 //! What is done about a decision: nothing, a program, or containers made and taken away.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
 
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::{info, warn};
@@ -8,7 +11,7 @@ use tracing::{info, warn};
 use super::{command::Hook, make::Made, sight::Sight};
 use crate::{
     autoscale::{
-        Fleet, Replica, Rules, Standing,
+        Fleet, Replica, Rules, Settings, Standing,
         fleet::{Removal, Step},
     },
     chain::one_line,
@@ -46,6 +49,8 @@ pub(super) struct Trade {
     pub(super) hook: Hook,
     /// What is being made.
     pub(super) made: Made,
+    /// The endpoints of those on the way out that were ordered to take no new flows.
+    ordered: BTreeSet<Endpoint>,
     /// What would be done, if it was meant.
     pub(super) would: Vec<String>,
     /// Why nothing can be done at the moment.
@@ -62,6 +67,17 @@ impl Trade {
     /// Whether a container is on its way out.
     pub(super) fn drains(&self, id: &str) -> bool {
         self.fleet.drains(id)
+    }
+
+    /// How long a replica may take as usual. What was learned never makes anybody impatient.
+    fn start_time(&self, scale: &Scale) -> Duration {
+        let learned = || self.fleet.start_time().unwrap_or_default().max(Settings::START);
+        scale.start_time.unwrap_or_else(learned)
+    }
+
+    /// Whether somebody wants a container to stay.
+    pub(super) fn keeps(&self, id: &str) -> bool {
+        self.fleet.keeps(id)
     }
 
     /// What does not work.
@@ -137,12 +153,13 @@ impl Trade {
             }
         }
         self.made.look(sight.now, sight.containers.engines.containers());
+        let mut orders = self.watch_the_drained(job, sight);
         let replicas = sight.leavers_last(job.name, self, job.desired);
         let names: BTreeMap<&str, &str> =
             replicas.iter().map(|one| (one.id.as_str(), one.name.as_str())).collect();
         let rules = Rules {
             desired: job.desired,
-            patience: job.scale.start_time * PATIENCE,
+            patience: self.start_time(job.scale) * PATIENCE,
             drain: sight.state.config.drain,
             frozen: sight.misses_engines(),
         };
@@ -152,13 +169,13 @@ impl Trade {
             self.would = steps.iter().map(|step| would(step, &name_of)).collect();
             return Vec::new();
         }
-        let mut orders = Vec::new();
         for step in self.fleet.plan(sight.now, &rules, &replicas) {
             match step {
                 Step::Create => self.create(job, sight, template),
                 Step::Drain(id) => {
                     info!(service = %job.name, container = name_of(&id), "replica drained");
                     let ends = sight.endpoints(job.name, &id);
+                    self.ordered.extend(&ends);
                     orders.extend(ends.into_iter().map(|end| (end, true)));
                 }
                 Step::Undrain(id) => {
@@ -168,6 +185,30 @@ impl Trade {
                 }
                 Step::Remove(id, why) => Self::remove(job, sight, &id, name_of(&id), &why),
             }
+        }
+        orders
+    }
+
+    /// Drains what has appeared of those on the way out, and lets those go on that somebody has
+    /// undrained by hand.
+    fn watch_the_drained(&mut self, job: &Job<'_>, sight: &Sight<'_>) -> Vec<(Endpoint, bool)> {
+        let leaving: Vec<(String, Vec<Endpoint>)> =
+            self.fleet.leaving().map(|id| (id.clone(), sight.endpoints(job.name, id))).collect();
+        let all: BTreeSet<Endpoint> = leaving.iter().flat_map(|(_, ends)| ends).copied().collect();
+        self.ordered.retain(|end| all.contains(end));
+        let mut orders = Vec::new();
+        for (id, ends) in leaving {
+            let undrained =
+                |end: &&Endpoint| self.ordered.contains(*end) && !sight.state.is_drained(end);
+            let kept = ends.iter().any(|end| undrained(&end));
+            if kept {
+                info!(service = %job.name, container = id, "replica undrained by hand: it stays");
+                self.fleet.keep(&id);
+            } else {
+                self.ordered.extend(&ends);
+            }
+            let wrong = ends.into_iter().filter(|end| sight.state.is_drained(end) == kept);
+            orders.extend(wrong.map(|end| (end, !kept)));
         }
         orders
     }

@@ -65,17 +65,20 @@ impl Trade {
         template: Option<&Template>,
     ) -> Result<Order, String> {
         let found = self.template(service, sight, template)?;
-        let rooms = sight.rooms(service);
-        let to = rooms.choose(service.as_str(), found, &self.made.hosts());
-        let to = to.map_err(|error| error.to_string())?;
         let from = sight.containers.engines.of(found);
         let from = from.ok_or_else(|| format!("nobody knows the host of {}", found.title()))?;
-        let configured = sight.state.config.services.iter().find(|one| one.name == *service);
         let docker = &sight.containers.given.docker;
+        let to = if docker.has_hosts() {
+            let to = sight.rooms(service).choose(service.as_str(), found, &self.made.hosts());
+            to.map_err(|error| error.to_string())?.clone()
+        } else {
+            from.host.clone()
+        };
+        let configured = sight.state.config.services.iter().find(|one| one.name == *service);
         let ports = configured.map(|service| docker::served(found, service, docker));
         Ok(Order {
             from: from.host.clone(),
-            to: to.clone(),
+            to,
             template: found.id.clone(),
             service: service.as_str().to_owned(),
             name: self.free_name(service, sight.containers.engines.containers()),

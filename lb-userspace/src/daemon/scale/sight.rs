@@ -157,7 +157,8 @@ impl Sight<'_> {
         if surplus == 0 || self.containers.engines.iter().count() < 2 {
             return replicas;
         }
-        let may_go = |one: &&Replica| one.own && one.standing == Standing::Healthy;
+        let may_go =
+            |one: &&Replica| one.own && one.standing == Standing::Healthy && !trade.keeps(&one.id);
         let candidates: Vec<&str> =
             replicas.iter().filter(live).filter(may_go).map(|one| one.id.as_str()).collect();
         let leaving = replicas.iter().map(|one| one.id.as_str()).filter(|id| trade.drains(id));
