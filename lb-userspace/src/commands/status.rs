@@ -145,7 +145,10 @@ fn last_reload(report: &StatusReport, colour: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{admin::report::ReloadReport, commands::fake};
+    use crate::{
+        admin::report::{HostReport, ReloadReport},
+        commands::fake,
+    };
 
     #[test]
     fn a_daemon_at_work_is_described() {
@@ -209,6 +212,26 @@ mod tests {
                 "container web-3 refused: label weir.port: no",
             ]
         );
+        let host = |name: &str, error: Option<&str>| HostReport {
+            name: name.into(),
+            engine: "tcp://198.18.5.2:2376".into(),
+            connected: error.is_none(),
+            since_s: 61,
+            error: error.map(Into::into),
+            running: 2,
+            cpus: error.is_none().then(|| "8".into()),
+            memory: error.is_none().then(|| "16Gi".into()),
+            zone: Some("a".into()),
+        };
+        let hosts = vec![host("east", None), host("west", Some("nobody listens"))];
+        let others = DockerReport { socket: None, hosts, containers: Vec::new(), ..fake::docker() };
+        let expected = [
+            "host           east: tcp://198.18.5.2:2376, connected for 1m01s; 2 containers run, 8 cores, 16Gi, zone a",
+            "host           west: tcp://198.18.5.2:2376, lost for 1m01s; 2 containers run, zone a",
+            "containers     0 published, 0 held, 0 refused",
+        ];
+        let text = containers(&others, false);
+        assert_eq!(text.lines().collect::<Vec<_>>(), expected);
         let lost = DockerReport { connected: false, containers: Vec::new(), ..fake::docker() };
         let text = render(&StatusReport { docker: Some(lost), ..fake::status() }, false);
         assert!(text.contains("docker.sock, lost for 3m07s"), "{text}");
