@@ -13,6 +13,7 @@ mod docker {
     mod compose;
     pub(crate) mod engine;
     mod engines;
+    mod hosts;
     mod image;
     mod life;
     mod load;

@@ -23,6 +23,7 @@ use crate::{
   weir-bench all                                      everything, into bench/reports/DATE-COMMIT
   weir-bench all --quick --out /tmp/reports           is everything still in one piece?
   weir-bench all --only program,path                  two of them
+  weir-bench all --only forecast-live                 the live ramp alone
   weir-bench all --compare bench/reports/DATE-COMMIT  fails if a ratio is significantly worse than then
 
 Without root the simulations run, and what was left out is said.")]
@@ -36,6 +37,9 @@ pub(crate) struct Options {
     /// Decides the order, the loads and the clusters
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// The live ramp of `forecast`, too, which takes fifteen minutes
+    #[arg(long, conflicts_with = "only")]
+    live: bool,
     /// Only these
     #[arg(long, value_delimiter = ',', value_name = "LIST", value_parser = NAMES)]
     only: Vec<String>,
@@ -52,28 +56,84 @@ struct Bench {
     /// It, and what makes it fit in here.
     words: &'static [&'static str],
     needs_root: bool,
+    /// Whether it is run only if somebody asks for it.
+    on_request: bool,
     /// What it takes on two processors: in full, and with `--quick`.
     seconds: [u64; 2],
 }
 
 /// As in [`BENCHES`].
-const NAMES: [&str; 7] =
-    ["program", "path", "publish", "balance", "balance-sim", "forecast", "place"];
+const NAMES: [&str; 8] =
+    ["program", "path", "publish", "balance", "balance-sim", "forecast", "forecast-live", "place"];
 
-const BENCHES: [Bench; 7] = [
-    Bench { name: "program", words: &["program"], needs_root: true, seconds: [400, 40] },
-    Bench { name: "path", words: &["path"], needs_root: true, seconds: [1_200, 90] },
-    Bench { name: "publish", words: &["publish"], needs_root: true, seconds: [600, 25] },
-    Bench { name: "balance", words: &["balance"], needs_root: true, seconds: [4_500, 240] },
+const BENCHES: [Bench; 8] = [
+    Bench {
+        name: "program",
+        words: &["program"],
+        needs_root: true,
+        on_request: false,
+        seconds: [400, 40],
+    },
+    Bench {
+        name: "path",
+        words: &["path"],
+        needs_root: true,
+        on_request: false,
+        seconds: [1_200, 90],
+    },
+    Bench {
+        name: "publish",
+        words: &["publish"],
+        needs_root: true,
+        on_request: false,
+        seconds: [600, 25],
+    },
+    Bench {
+        name: "balance",
+        words: &["balance"],
+        needs_root: true,
+        on_request: false,
+        seconds: [4_500, 240],
+    },
     Bench {
         name: "balance-sim",
         words: &["balance", "--sim"],
         needs_root: false,
+        on_request: false,
         seconds: [30, 5],
     },
-    Bench { name: "forecast", words: &["forecast"], needs_root: false, seconds: [120, 5] },
-    Bench { name: "place", words: &["place"], needs_root: false, seconds: [120, 5] },
+    Bench {
+        name: "forecast",
+        words: &["forecast"],
+        needs_root: false,
+        on_request: false,
+        seconds: [120, 5],
+    },
+    Bench {
+        name: "forecast-live",
+        words: &["forecast", "--live"],
+        needs_root: true,
+        on_request: true,
+        seconds: [900, 300],
+    },
+    Bench {
+        name: "place",
+        words: &["place"],
+        needs_root: false,
+        on_request: false,
+        seconds: [120, 5],
+    },
 ];
+
+impl Options {
+    /// Whether somebody wants it.
+    fn names(&self, bench: &Bench) -> bool {
+        if self.only.is_empty() {
+            return self.live || !bench.on_request;
+        }
+        self.only.iter().any(|name| name == bench.name)
+    }
+}
 
 /// What became of one.
 enum Outcome {
@@ -87,9 +147,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     fs::create_dir_all(&out).with_context(|| out.display().to_string())?;
     let is_root = nix::unistd::geteuid().is_root();
     let wanted = |bench: &&Bench| is_root || !bench.needs_root;
-    let is_named = |bench: &&Bench| {
-        options.only.is_empty() || options.only.iter().any(|name| name == bench.name)
-    };
+    let is_named = |bench: &&Bench| options.names(bench);
     let took = |bench: &Bench| bench.seconds[usize::from(options.quick)];
     let mut left: u64 = BENCHES.iter().filter(is_named).filter(wanted).map(took).sum();
     let mut parts = Vec::new();
@@ -165,6 +223,20 @@ fn default_directory() -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_takes_long_is_run_on_request() {
+        for (live, only, expected) in [
+            (false, &[][..], "program path publish balance balance-sim forecast place"),
+            (true, &[], "program path publish balance balance-sim forecast forecast-live place"),
+            (false, &["forecast-live", "path"], "path forecast-live"),
+        ] {
+            let only = only.iter().map(|name| (*name).to_owned()).collect();
+            let options = Options { out: None, quick: true, seed: 1, live, only, compare: None };
+            let named = BENCHES.iter().filter(|bench| options.names(bench)).map(|bench| bench.name);
+            assert_eq!(named.collect::<Vec<_>>().join(" "), expected);
+        }
+    }
 
     #[test]
     fn every_bench_can_be_named() {

@@ -1,7 +1,7 @@
 //! What decides about one service, as configured: Weir's scaler, or the algorithm of Kubernetes on
 //! the same figures.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{
     Decision, Hpa, Observation, Reason, Scaler, Settings, SettingsError,
@@ -42,6 +42,14 @@ impl Autoscaler {
         match self {
             Self::Weir(scaler) => scaler.begin(now, current),
             Self::Hpa(_, hpa) => hpa.begin(now, current),
+        }
+    }
+
+    /// Takes another time that replicas need until they answer.
+    pub fn learn_start(&mut self, start: Duration) {
+        match self {
+            Self::Weir(scaler) => scaler.learn_start(start),
+            Self::Hpa(settings, _) => settings.start = start,
         }
     }
 
@@ -99,8 +107,6 @@ fn held(settings: &Settings, current: u32, wanted: u32, desired: u32) -> Reason 
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn scaler(fields: &str) -> Autoscaler {

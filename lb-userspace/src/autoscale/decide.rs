@@ -1,6 +1,9 @@
 //! The scaler: a state machine from one observation a bucket to a number of replicas.
 
-use std::{fmt, time::Instant};
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
 
 use super::{
     Behaviour, History, Pod, Reason, Settings, SettingsError, hpa, replicas_for,
@@ -76,6 +79,11 @@ impl Scaler {
         }
         let load = Rolling::new(settings.method, settings.window);
         Ok(Self { settings, load, history: History::default() })
+    }
+
+    /// Takes another time that replicas need until they answer.
+    pub(super) const fn learn_start(&mut self, start: Duration) {
+        self.settings.start = start;
     }
 
     /// There are so many, whoever asked for them.

@@ -11,6 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::starts::Starts;
+
 /// Replicas that are made at the same time; an engine has other work.
 const CREATING_MAX: usize = 4;
 /// The pause after a failure; each further one doubles it.
@@ -60,6 +62,8 @@ pub struct Rules {
     pub patience: Duration,
     /// How long what goes may keep its flows.
     pub drain: Duration,
+    /// Whether not all that there is can be seen: then nobody is drained.
+    pub frozen: bool,
 }
 
 /// A thing to do.
@@ -107,12 +111,15 @@ pub struct Fleet {
     /// Those that go, since when.
     draining: BTreeMap<String, Instant>,
     removing: BTreeSet<String>,
+    /// Those that somebody wants to stay.
+    kept: BTreeSet<String>,
     creating: usize,
     /// Those that were made and have not been seen yet.
     unseen: BTreeMap<String, Instant>,
     /// Own ones that have not answered yet, since when; and those that have.
     starting: BTreeMap<String, Instant>,
     proven: BTreeSet<String>,
+    starts: Starts,
     failures: u32,
     last_failure: Option<Instant>,
     trouble: Option<String>,
@@ -143,7 +150,7 @@ impl Fleet {
         let count = live.len() + pending;
         if count < desired {
             steps.extend(self.more(now, desired - count, replicas));
-        } else if live.len() > desired {
+        } else if live.len() > desired && !rules.frozen {
             steps.extend(self.fewer(now, desired, &live));
         } else if !self.pauses(now) && count == desired && pending + self.starting.len() == 0 {
             self.trouble = None;
@@ -154,6 +161,7 @@ impl Fleet {
     /// One was made, or could not be.
     pub fn created(&mut self, now: Instant, result: Result<String, String>) {
         self.creating = self.creating.saturating_sub(1);
+        self.starts.made(result.as_ref().ok());
         match result {
             Ok(id) => {
                 self.counts.created += 1;
@@ -180,10 +188,35 @@ impl Fleet {
         Some(if left == 0 { why.clone() } else { format!("{why}; tried again in {left} s") })
     }
 
+    /// How long nine of ten replicas needed from the decision until they answered; `None` before
+    /// enough were seen.
+    #[must_use]
+    pub fn start_time(&self) -> Option<Duration> {
+        self.starts.estimate()
+    }
+
     /// Whether one is drained from here.
     #[must_use]
     pub fn drains(&self, id: &str) -> bool {
         self.draining.contains_key(id)
+    }
+
+    /// Those that are drained from here and not being taken away yet.
+    pub fn leaving(&self) -> impl Iterator<Item = &String> {
+        self.draining.keys().filter(|id| !self.removing.contains(*id))
+    }
+
+    /// Whether somebody wants one to stay.
+    #[must_use]
+    pub fn keeps(&self, id: &str) -> bool {
+        self.kept.contains(id)
+    }
+
+    /// Somebody has undrained one: it stays until they drain it themselves, and another one goes.
+    pub fn keep(&mut self, id: &str) {
+        if self.draining.remove(id).is_some() {
+            self.kept.insert(id.to_owned());
+        }
     }
 
     /// Lets everybody stay who is on the way out and not being taken away yet; returns them.
@@ -200,9 +233,15 @@ impl Fleet {
         });
         self.draining.retain(|id, _| there.contains_key(id.as_str()));
         self.proven.retain(|id| there.contains_key(id.as_str()));
+        let leaves =
+            |id: &String| there.get(id.as_str()).is_none_or(|it| **it == Standing::Leaving);
+        self.kept.retain(|id| !leaves(id));
+        let unseen = &self.unseen;
+        self.starts.retain(|id| there.contains_key(id.as_str()) || unseen.contains_key(id));
         self.starting.retain(|id, _| there.get(id.as_str()) == Some(&&Standing::Starting));
         for one in replicas.iter().filter(|one| one.own) {
             if one.standing == Standing::Healthy {
+                self.starts.answered(now, &one.id);
                 if self.proven.insert(one.id.clone()) && !self.pauses(now) {
                     self.trouble = None;
                 }
@@ -288,6 +327,7 @@ impl Fleet {
             let room = if self.trouble.is_some() { 1_usize.saturating_sub(tried) } else { room };
             let create = (missing - steps.len()).min(room);
             self.creating += create;
+            (0..create).for_each(|_| self.starts.begin(now));
             steps.extend(std::iter::repeat_n(Step::Create, create));
         }
         steps
@@ -300,10 +340,11 @@ impl Fleet {
         let is_healthy = |one: &&&Replica| one.standing == Standing::Healthy;
         let mut healthy = live.iter().filter(is_healthy).count();
         // The engine lists them in the order in which they were made.
-        let own = || live.iter().rev().filter(|one| one.own);
+        let own = || live.iter().rev().filter(|one| one.own && !self.kept.contains(&one.id));
         let order = own().filter(|one| !is_healthy(one)).chain(own().filter(is_healthy));
+        let order: Vec<&&Replica> = order.take(surplus).collect();
         let mut steps = Vec::new();
-        for one in order.take(surplus) {
+        for one in order {
             if one.standing == Standing::Healthy {
                 if healthy <= desired {
                     break;

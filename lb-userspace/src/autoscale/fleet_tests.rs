@@ -20,7 +20,12 @@ fn all(texts: &[&str]) -> Vec<Replica> {
 }
 
 fn rules(desired: u32) -> Rules {
-    Rules { desired, patience: Duration::from_secs(30), drain: Duration::from_mins(1) }
+    Rules {
+        desired,
+        patience: Duration::from_secs(30),
+        drain: Duration::from_mins(1),
+        frozen: false,
+    }
 }
 
 fn told(steps: &[Step]) -> Vec<String> {
@@ -56,6 +61,37 @@ fn a_number_is_made_true() {
     for (name, desired, replicas, expected) in rows {
         let steps = Fleet::default().plan(Instant::now(), &rules(desired), &all(replicas));
         assert_eq!(told(&steps), expected, "{name}");
+    }
+}
+
+#[test]
+fn who_is_undrained_by_hand_stays_and_another_one_goes() {
+    let mut time = Time::new();
+    let three = ["a healthy", "b* healthy", "c* healthy"];
+    assert_eq!(time.after(0, 2, &three), ["drain c"]);
+    time.0.keep("c");
+    assert!(!time.0.drains("c"));
+    assert_eq!(time.after(1, 2, &three), ["drain b"]);
+    time.0.keep("b");
+    // Nobody else may go.
+    assert_eq!(time.after(2, 1, &three), [""; 0]);
+    assert_eq!(time.after(3, 2, &["a healthy", "b* healthy", "c* leaving"]), [""; 0]);
+    // Drained and undrained by hand, it is one like the others.
+    assert_eq!(time.after(4, 2, &three), ["drain c"]);
+    time.0.keep("nobody");
+    assert_eq!(time.after(5, 1, &["a healthy", "b* healthy"]), [""; 0]);
+}
+
+#[test]
+fn who_cannot_be_judged_is_not_drained() {
+    let frozen = |desired| Rules { frozen: true, ..rules(desired) };
+    for (desired, replicas, expected) in [
+        (1, &["a healthy", "b* healthy", "c* starting"][..], &[][..]),
+        (3, &["a healthy", "b* healthy"], &["create"]),
+        (1, &["a healthy", "b* exited"], &["remove b: it ended by itself: exited"]),
+    ] {
+        let steps = Fleet::default().plan(Instant::now(), &frozen(desired), &all(replicas));
+        assert_eq!(told(&steps), expected, "{desired} {replicas:?}");
     }
 }
 

@@ -17,6 +17,7 @@ pub mod hpa;
 pub mod offered;
 mod reason;
 pub mod settings;
+mod starts;
 
 pub use self::{
     autoscaler::Autoscaler,

@@ -51,7 +51,7 @@ impl Default for Settings {
             bucket: Duration::from_secs(15),
             window: 10,
             method: Method::Grey,
-            start: Duration::from_mins(1),
+            start: Self::START,
             warm_up: Duration::from_secs(30),
             margin: 1.0,
             behaviour: Behaviour::default(),
@@ -121,7 +121,7 @@ impl From<&Scale> for Settings {
             bucket: scale.bucket,
             window: usize::try_from(scale.window).unwrap_or(usize::MAX),
             method,
-            start: scale.start_time,
+            start: scale.start_time.unwrap_or(Self::START),
             warm_up: scale.warm_up,
             behaviour: Behaviour {
                 up: Direction { window: Duration::ZERO, rates: up },
@@ -135,6 +135,9 @@ impl From<&Scale> for Settings {
 }
 
 impl Settings {
+    /// How long a replica needs until it answers, before anybody knows.
+    pub const START: Duration = Duration::from_mins(1);
+
     /// All that is wrong.
     #[must_use]
     pub fn mistakes(&self) -> Vec<SettingsError> {

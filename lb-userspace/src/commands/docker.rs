@@ -2,8 +2,6 @@
 
 use std::{collections::BTreeSet, io::Write as _, path::Path};
 
-use anyhow::Context as _;
-
 use crate::{
     admin::{
         client::ask,
@@ -18,7 +16,7 @@ use crate::{
     config::{self, Loaded},
     daemon::ports::Ports,
     dataplane::links::Links,
-    docker,
+    docker::{self, HostView, Inspected, Link, View},
     model::{Config, Interfaces},
 };
 
@@ -35,6 +33,12 @@ pub fn run(arguments: &DockerLsArgs, output: &mut Output<'_>) -> anyhow::Result<
             let line = format!("as last seen: {error}");
             writeln!(output, "{}", Tone::Bad.paint(&line, output.colour()))?;
         }
+        for host in report.hosts.iter().filter(|host| host.error != report.error) {
+            if let Some(error) = &host.error {
+                let line = format!("host {} as last seen: {error}", host.name);
+                writeln!(output, "{}", Tone::Bad.paint(&line, output.colour()))?;
+            }
+        }
         if report.containers.is_empty() {
             writeln!(output, "no containers")?;
         } else {
@@ -47,18 +51,35 @@ pub fn run(arguments: &DockerLsArgs, output: &mut Output<'_>) -> anyhow::Result<
 /// What a daemon with this configuration would make of the containers.
 fn look(file: &Path) -> anyhow::Result<DockerReport> {
     let Loaded { config, docker } = config::load(file)?;
-    let socket = docker.socket.as_deref().with_context(|| {
+    if docker.hosts.is_empty() {
         let name = file.display();
-        format!("{name}: containers are not followed: there is no docker section, and no service chooses containers")
-    })?;
+        anyhow::bail!(
+            "{name}: containers are not followed: there is no docker section, and no service chooses containers"
+        );
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let view = runtime.block_on(docker::containers(socket))?;
+    let mut views = Vec::new();
+    for host in &docker.hosts {
+        let asked = runtime.block_on(docker::containers(host));
+        let view = match asked {
+            // The containers of the others are worth a look.
+            Err(error) if docker.hosts.len() > 1 => {
+                View { link: Link::Lost { why: error.to_string() }, ..View::default() }
+            }
+            asked => asked?,
+        };
+        views.push((host, view));
+    }
+    let containers: Vec<Inspected> =
+        views.iter().flat_map(|(_, view)| view.containers.iter().cloned()).collect();
     let (mut ports, remembered) = Ports::open(docker.state.as_deref());
     remembered?;
     ports.look(&runtime.block_on(uplinks(&config))?)?;
     let discovered =
-        ports.with_idle_host(|host| docker::services_of(&view.containers, &config, &docker, host));
-    Ok(docker::report(socket, &view.link, 0, &discovered, |_| None))
+        ports.with_idle_host(|host| docker::services_of(&containers, &config, &docker, host));
+    let hosts: Vec<HostView<'_>> =
+        views.iter().map(|(host, view)| HostView { host, view, since_s: 0 }).collect();
+    Ok(docker::report(&hosts, &discovered, |_| None))
 }
 
 /// The names of the links that clients arrive on.

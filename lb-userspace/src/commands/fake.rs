@@ -166,11 +166,12 @@ pub(super) fn docker() -> DockerReport {
         ContainerReport { name, id, verdict, services, listens, endpoints, why }
     };
     DockerReport {
-        socket: "/var/run/docker.sock".into(),
+        socket: Some("/var/run/docker.sock".into()),
         connected: true,
         since_s: 187,
         api: Some("1.41".into()),
         error: None,
+        hosts: Vec::new(),
         containers: vec![
             container("db", ContainerVerdict::Ignored, "", "", "not meant for Weir"),
             container("old", ContainerVerdict::Still, "", "", "exited (0)"),

@@ -79,17 +79,36 @@ fn replicas(scale: &ScaleSummary) -> String {
 
 /// The engine, how many containers are what, and those that somebody has to look after.
 fn containers(docker: &DockerReport, colour: bool) -> String {
-    let socket = printable(&docker.socket.display().to_string());
-    let age = units::seconds(docker.since_s);
-    let link = if docker.connected {
-        format!("{socket}, {} for {age}", Tone::Good.paint("connected", colour))
-    } else {
-        format!("{socket}, {} for {age}", Tone::Bad.paint("lost", colour))
+    let link = |engine: &str, connected, since_s| {
+        let (engine, age) = (printable(engine), units::seconds(since_s));
+        let link = if connected {
+            Tone::Good.paint("connected", colour)
+        } else {
+            Tone::Bad.paint("lost", colour)
+        };
+        format!("{engine}, {link} for {age}")
     };
+    let here = docker.socket.as_ref().map(|socket| {
+        let socket = socket.display().to_string();
+        ("docker       ", link(&socket, docker.connected, docker.since_s))
+    });
+    let hosts = docker.hosts.iter().map(|host| {
+        let cores = host.cpus.as_ref().map_or_else(String::new, |cpus| format!(", {cpus} cores"));
+        let memory = host.memory.as_ref().map_or_else(String::new, |it| format!(", {it}"));
+        let zone = host.zone.as_ref().map_or_else(String::new, |zone| format!(", zone {zone}"));
+        let link = link(&host.engine, host.connected, host.since_s);
+        let name = printable(&host.name);
+        (
+            "host         ",
+            format!("{name}: {link}; {} containers run{cores}{memory}{zone}", host.running),
+        )
+    });
     let count = |verdict| docker.containers.iter().filter(|one| one.verdict == verdict).count();
     let counts = [ContainerVerdict::Published, ContainerVerdict::Held, ContainerVerdict::Refused]
         .map(|verdict| format!("{} {}", count(verdict), verdict.name()));
-    let mut text = facts(&[("docker       ", link), ("containers   ", counts.join(", "))]);
+    let lines: Vec<(&str, String)> =
+        here.into_iter().chain(hosts).chain([("containers   ", counts.join(", "))]).collect();
+    let mut text = facts(&lines);
     let refused = |one: &&ContainerReport| one.verdict == ContainerVerdict::Refused;
     for container in docker.containers.iter().filter(refused) {
         let (name, why) = (printable(&container.name), printable(&container.why));
@@ -126,7 +145,10 @@ fn last_reload(report: &StatusReport, colour: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{admin::report::ReloadReport, commands::fake};
+    use crate::{
+        admin::report::{HostReport, ReloadReport},
+        commands::fake,
+    };
 
     #[test]
     fn a_daemon_at_work_is_described() {
@@ -190,6 +212,26 @@ mod tests {
                 "container web-3 refused: label weir.port: no",
             ]
         );
+        let host = |name: &str, error: Option<&str>| HostReport {
+            name: name.into(),
+            engine: "tcp://198.18.5.2:2376".into(),
+            connected: error.is_none(),
+            since_s: 61,
+            error: error.map(Into::into),
+            running: 2,
+            cpus: error.is_none().then(|| "8".into()),
+            memory: error.is_none().then(|| "16Gi".into()),
+            zone: Some("a".into()),
+        };
+        let hosts = vec![host("east", None), host("west", Some("nobody listens"))];
+        let others = DockerReport { socket: None, hosts, containers: Vec::new(), ..fake::docker() };
+        let expected = [
+            "host           east: tcp://198.18.5.2:2376, connected for 1m01s; 2 containers run, 8 cores, 16Gi, zone a",
+            "host           west: tcp://198.18.5.2:2376, lost for 1m01s; 2 containers run, zone a",
+            "containers     0 published, 0 held, 0 refused",
+        ];
+        let text = containers(&others, false);
+        assert_eq!(text.lines().collect::<Vec<_>>(), expected);
         let lost = DockerReport { connected: false, containers: Vec::new(), ..fake::docker() };
         let text = render(&StatusReport { docker: Some(lost), ..fake::status() }, false);
         assert!(text.contains("docker.sock, lost for 3m07s"), "{text}");

@@ -10,53 +10,24 @@ use ipnet::IpNet;
 
 use super::{
     address,
-    decode::list,
-    error::{Diagnostic, Mistake, Place, Report, escaped, nearest},
-    field::{At, Field, List},
+    error::{Diagnostic, Mistake, Place, Report, escaped},
+    field::{At, Field},
+    label_names::{LABELS, Label, NAMED, OF_CONTAINER, label, unknown},
+    label_scale,
     publish::{listen_address, publish},
     raw::{RawHealth, RawReport, Text},
     scalar,
     validate::{backends, health, listens::Listens, report},
+    wishes::{self, Wishes, elements},
 };
 use crate::model::{
-    Forward, HealthCheck, Listen, Policy, Publish, SelfReport, ServiceName, Weight,
+    Forward, HealthCheck, Listen, Policy, Publish, Scale, SelfReport, ServiceName, Weight,
 };
 
-/// What all labels that are meant for Weir begin with.
-pub const PREFIX: &str = "weir.";
-/// What the labels of one of several services begin with, after that.
-const NAMED: &str = "services.";
+pub use super::label_names::PREFIX;
+
 /// The value of `listen` for an automatic port of each port that the container exposes.
 const AUTO: &str = "auto";
-
-/// All labels, without their prefix. From the fourth on they are about one service, and may stand
-/// behind `services.NAME.` as well.
-pub const LABELS: [&str; 22] = [
-    "enable",
-    "network",
-    "service",
-    "listen",
-    "publish",
-    "port",
-    "weight",
-    "policy",
-    "affinity",
-    "sources",
-    "health.tcp",
-    "health.http",
-    "health.interval",
-    "health.timeout",
-    "health.rise",
-    "health.fall",
-    "health.port",
-    "health.all-down",
-    "report.agent",
-    "report.http",
-    "report.port",
-    "report.interval",
-];
-/// How many of them are about the container.
-const OF_CONTAINER: usize = 3;
 
 /// What the labels of one container say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,6 +38,8 @@ pub struct Labels {
     pub enable: Option<bool>,
     /// The Docker network that it is reached through.
     pub network: Option<String>,
+    /// Where replicas like it go.
+    pub wishes: Wishes,
     /// Whether there are labels of services by their names.
     pub several: bool,
     /// The services that it belongs to: one, or those that have names, in the order of these.
@@ -90,6 +63,8 @@ pub struct Terms {
     pub health: Option<HealthCheck>,
     /// Where its backends tell their load.
     pub report: Option<SelfReport>,
+    /// How many replicas it shall have.
+    pub scale: Option<Scale>,
     /// Where the container serves.
     pub port: Option<u16>,
     /// Its share of the new flows.
@@ -105,28 +80,6 @@ pub enum Wanted {
     Publish(Vec<Publish>),
     /// At automatic ports, one for each port that the container exposes.
     Auto,
-}
-
-/// A label without its prefix, taken apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Label<'a> {
-    /// The service that it names, where it is one of several.
-    service: Option<&'a str>,
-    /// Which of [`LABELS`] it is.
-    key: &'static str,
-}
-
-fn label(name: &str) -> Option<Label<'_>> {
-    let Some(rest) = name.strip_prefix(NAMED) else {
-        let key = LABELS.into_iter().find(|label| *label == name)?;
-        return Some(Label { service: None, key });
-    };
-    // A name may have dots of its own.
-    let named = |key: &'static str| {
-        let service = rest.strip_suffix(key)?.strip_suffix('.')?;
-        Some(Label { service: Some(service), key })
-    };
-    LABELS.into_iter().skip(OF_CONTAINER).filter_map(named).min_by_key(|label| label.service)
 }
 
 /// Reads the labels of a container, or tells every mistake in them.
@@ -165,6 +118,7 @@ fn fill(ours: &[(&str, &str)], report: &mut Report) -> Labels {
         any: true,
         enable: value(plain("enable"), scalar::truth, report),
         network: value(plain("network"), scalar::network_name, report),
+        wishes: wishes::wishes(&plain, report),
         several: !names.is_empty(),
         services: Vec::new(),
     };
@@ -181,6 +135,15 @@ fn fill(ours: &[(&str, &str)], report: &mut Report) -> Labels {
         let at = first.map(|(_, at)| At { value: name.to_owned(), place: at.place });
         let name = value(at, scalar::service_name, report);
         read.services.push(Terms { name, ..terms(&text, report) });
+    }
+    let scaled = |key: &&(Option<&str>, &'static str)| key.1.starts_with("scale.");
+    let mut scaled = values.iter().filter(|(key, _)| scaled(key));
+    if let Some((first, _)) = scaled.next()
+        && let Some((_, At { place, .. })) = scaled.find(|(other, _)| other.0 != first.0)
+    {
+        let mistake =
+            Mistake::new("two services say how many containers of its kind there shall be");
+        report.add(*place, mistake.hint("`scale` of one of them is enough"));
     }
     read
 }
@@ -221,6 +184,7 @@ fn terms(text: &dyn Fn(&'static str) -> Option<At<String>>, report: &mut Report)
         }),
         health,
         report: self_report,
+        scale: first(text, "scale.").and_then(|place| label_scale::scale(text, place, report)),
         port: value(text("port"), address::port_number, report),
         weight: value(text("weight"), scalar::weight, report),
     }
@@ -269,26 +233,7 @@ fn line(labels: &[(&str, &str)], found: &Diagnostic) -> String {
     format!("label {PREFIX}{name}: {message}{hint}")
 }
 
-fn unknown(name: &str) -> Mistake {
-    let mistake = Mistake::new("there is no such label");
-    if Some(name) == NAMED.strip_suffix('.') {
-        return mistake.hint(format!("each service by its name: `{PREFIX}{NAMED}NAME.listen`"));
-    }
-    let (scope, key) = match name.strip_prefix(NAMED) {
-        // The name has no dots in most cases.
-        Some(rest) => rest.split_once('.').unwrap_or((rest, "")),
-        None => ("", name),
-    };
-    let known = if scope.is_empty() { &LABELS[..] } else { LABELS.split_at(OF_CONTAINER).1 };
-    let scope =
-        if scope.is_empty() { String::new() } else { format!("{NAMED}{}.", escaped(scope)) };
-    match nearest(key, known.iter().copied()) {
-        Some(near) => mistake.hint(format!("did you mean `{PREFIX}{scope}{near}`?")),
-        None => mistake.hint(format!("after `{PREFIX}{scope}` comes one of {}", list(known))),
-    }
-}
-
-fn value<V>(
+pub(super) fn value<V>(
     text: Option<At<String>>,
     parser: impl FnOnce(&str) -> Result<V, Mistake>,
     report: &mut Report,
@@ -330,12 +275,6 @@ fn meet(one: Listen, other: Listen) -> bool {
         && [one, other].iter().any(|listen| listen.address.is_unspecified())
         && of_one.overlaps(other)
         || one.overlaps(other)
-}
-
-/// The elements of a list whose values stand between commas.
-fn elements(At { value, place }: &At<String>) -> List<String> {
-    let element = |text: &str| Field::Given(At { value: text.trim().to_owned(), place: *place });
-    Field::Given(At { value: value.split(',').map(element).collect(), place: *place })
 }
 
 fn health(
@@ -430,7 +369,7 @@ mod tests {
             "com.docker.compose.service=web",
         ]))
         .unwrap();
-        let Labels { any, enable, network, services, several } = read;
+        let Labels { any, enable, network, services, several, .. } = read;
         assert!(!several);
         assert_eq!((any, enable, network.as_deref()), (true, Some(true), Some("front")));
         let [terms] = &services[..] else { panic!("{services:?}") };
@@ -506,6 +445,47 @@ mod tests {
     /// Labels, and what is wrong with them.
     const MISTAKES: &[(&[&str], &[&str])] = &[
         (&["weir.enable=yes"], &["label weir.enable: `yes` is neither `true` nor `false`"]),
+        (
+            &["weir.scale.min=2"],
+            &["label weir.scale.min: these replicas have no `max` (such as `{ min: 2, max: 8 }`)"],
+        ),
+        (
+            &["weir.scale.max=2", "weir.scale.min=3", "weir.scale.target=0%"],
+            &[
+                "label weir.scale.max: at most 2 replicas, but at least 3",
+                "label weir.scale.target: `0%` is not a part from 1% to 100% (a whole number with `%`, such as `70%`)",
+            ],
+        ),
+        (
+            &["weir.scale.max=2", "weir.policy=maglev"],
+            &[
+                "label weir.scale.max: these replicas need a `capacity`: `maglev` measures none (flows a second that a replica can take, or `policy: adaptive`)",
+            ],
+        ),
+        (
+            &["weir.scale.max=2", "weir.scale.executor=command"],
+            &["label weir.scale.executor: no programs are run for labels (`advise` or `docker`)"],
+        ),
+        (
+            &["weir.scale.max=2", "weir.scale.template=x"],
+            &[
+                "label weir.scale.template: `template` means nothing with `executor: advise` (`executor: docker`)",
+            ],
+        ),
+        (
+            &["weir.services.a.scale.max=2", "weir.services.b.scale.max=2"],
+            &[
+                "label weir.services.b.scale.max: two services say how many containers of its kind there shall be (`scale` of one of them is enough)",
+            ],
+        ),
+        (
+            &["weir.place.cpu=much", "weir.place.select=disk", "weir.place.spread=0"],
+            &[
+                "label weir.place.cpu: \"much\" is not a quantity: write cores such as 500m or 2",
+                "label weir.place.select: `disk` has no value (such as `disk=fast`)",
+                "label weir.place.spread: `0` is not a whole number from 1 to 1000",
+            ],
+        ),
         (&["weir.enable="], &["label weir.enable: `\"\"` is neither `true` nor `false`"]),
         (
             &["weir.prot=80"],
@@ -605,7 +585,7 @@ mod tests {
         (
             &["weir.services.web.network=front"],
             &[
-                "label weir.services.web.network: there is no such label (after `weir.services.web.` comes one of `listen`, `publish`, `port`, `weight`, `policy`, `affinity`, `sources`, `health.tcp`, `health.http`, `health.interval`, `health.timeout`, `health.rise`, `health.fall`, `health.port`, `health.all-down`, `report.agent`, `report.http`, `report.port`, `report.interval`)",
+                "label weir.services.web.network: there is no such label (after `weir.services.web.` comes one of `listen`, `publish`, `port`, `weight`, `policy`, `affinity`, `sources`, `health.tcp`, `health.http`, `health.interval`, `health.timeout`, `health.rise`, `health.fall`, `health.port`, `health.all-down`, `report.agent`, `report.http`, `report.port`, `report.interval`, `scale.min`, `scale.max`, `scale.target`, `scale.tolerance`, `scale.algorithm`, `scale.forecast`, `scale.capacity`, `scale.bucket`, `scale.window`, `scale.start-time`, `scale.warm-up`, `scale.down-window`, `scale.cooldown`, `scale.executor`, `scale.template`, `scale.dry-run`)",
             ],
         ),
         (

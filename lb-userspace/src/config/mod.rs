@@ -9,6 +9,8 @@ mod address;
 mod decode;
 mod error;
 mod field;
+mod label_names;
+mod label_scale;
 pub mod labels;
 mod publish;
 mod raw;
@@ -16,6 +18,7 @@ mod render;
 mod scalar;
 mod validate;
 mod watch;
+mod wishes;
 mod yaml;
 
 #[cfg(test)]
@@ -28,6 +31,7 @@ pub use validate::{
     ADMIN_HTTP_DEFAULT, ADMIN_SOCKET_DEFAULT, DOCKER_SOCKET_DEFAULT, DRAIN_DEFAULT,
 };
 pub use watch::{WatchError, watch};
+pub use wishes::Wishes;
 
 use crate::model::{Config, Docker};
 use error::Report;

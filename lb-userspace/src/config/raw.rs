@@ -51,6 +51,8 @@ pub(super) struct RawConfig {
     pub(super) drain: Text,
     /// Containers as backends. Default: not followed, unless a service asks for them.
     pub(super) docker: Field<RawDocker>,
+    /// Hosts whose containers are backends as well. Default: this one alone.
+    pub(super) hosts: List<RawHost>,
 }
 
 /// A service.
@@ -206,7 +208,7 @@ pub(super) struct RawScale {
     pub(super) bucket: Text,
     /// The values a forecast is made of, 5 to 100. Default: 10.
     pub(super) window: Text,
-    /// How long nine of ten replicas need until they answer. Default: `1m`.
+    /// How long nine of ten replicas need until they answer. Default: as is seen, `1m` before.
     pub(super) start_time: Text,
     /// How long after that until a replica has its whole share. Default: `30s`.
     pub(super) warm_up: Text,
@@ -241,6 +243,44 @@ pub(super) struct RawDocker {
     /// Absolute path of the file that remembers who has which of them. Default: `ports.json` beside
     /// the admin socket.
     pub(super) state: Text,
+}
+
+/// A host with containers: this one if it has no `engine`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename = "a host", rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(super) struct RawHost {
+    /// Unique name: 1 to 63 of `a-z 0-9 - _ .`, beginning with a letter or digit. Required.
+    pub(super) name: Text,
+    /// Its engine: the absolute path of a Unix socket, or `tcp://host:port`. Default: that of
+    /// `docker`, for this host itself.
+    pub(super) engine: Text,
+    /// Certificates for `tcp://`. Required there.
+    pub(super) tls: Field<RawTls>,
+    /// How its containers are reached: `published`, at ports of the host, or `routed`, at their own
+    /// addresses. Default: `published`.
+    pub(super) reach: Text,
+    /// The address that its ports are published at. Required with `reach: published`.
+    pub(super) address: Text,
+    /// Cores that replicas may use. Default: those that the engine has.
+    pub(super) cpus: Text,
+    /// Memory that replicas may use. Default: that of the engine.
+    pub(super) memory: Text,
+    /// What fails together with it. Default: none.
+    pub(super) zone: Text,
+    /// What replicas may ask for, a list of `name=value`. Default: none.
+    pub(super) labels: List<String>,
+}
+
+/// Certificates for an engine.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename = "the certificates", rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(super) struct RawTls {
+    /// Absolute path of the authority's certificate, which alone vouches for the engine. Required.
+    pub(super) ca: Text,
+    /// Absolute path of the certificate that is shown to the engine. Required.
+    pub(super) cert: Text,
+    /// Absolute path of its key. Required.
+    pub(super) key: Text,
 }
 
 /// Admin.

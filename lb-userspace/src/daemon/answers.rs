@@ -116,11 +116,12 @@ impl Daemon {
     }
 
     fn docker_report(&self) -> Option<DockerReport> {
-        let Containers { given, view, since, discovered, .. } = &self.containers;
-        let socket = given.docker.socket.as_deref()?;
+        let Containers { engines, discovered, .. } = &self.containers;
+        if engines.is_empty() {
+            return None;
+        }
         let withheld = |endpoint: &Endpoint| self.state.withheld(endpoint).map(|(_, why)| why);
-        let age_s = since.elapsed().as_secs();
-        Some(docker::report(socket, &view.link, age_s, discovered, withheld))
+        Some(docker::report(&engines.views(), discovered, withheld))
     }
 
     fn services(&self) -> anyhow::Result<Data> {

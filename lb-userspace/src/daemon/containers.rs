@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeSet,
-    net::IpAddr,
     time::{Duration, Instant},
 };
 
@@ -10,37 +9,31 @@ use anyhow::Context as _;
 use lb_common::abi::backend::{Backend, backend_state};
 use tracing::{info, warn};
 
-use super::{Daemon, ports::Ports};
+use super::{
+    Daemon,
+    engines::{Alive, Engines},
+    ports::Ports,
+};
 use crate::{
     config::Loaded,
-    docker::{self, Discovered, Finding, Follower, Inspected, Link, State, Verdict, View},
+    docker::{self, Discovered, Finding, Link, Verdict},
     maps::{LbMaps as _, Write},
     metrics::DockerMetrics,
     model::{Config, Endpoint},
 };
 
-/// How long a start waits for the engine's first answer.
+/// How long a start waits for the engines' first answers.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The containers of this host, and what they were made to be.
+/// The containers of all hosts, and what they were made to be.
 #[derive(Debug)]
 pub(super) struct Containers {
     /// What the file says, without them.
     pub(super) given: Loaded,
-    pub(super) follower: Option<Follower>,
-    pub(super) view: View,
-    /// Since when the link has been as it is.
-    pub(super) since: Instant,
+    pub(super) engines: Engines,
     pub(super) discovered: Discovered,
     /// The host's part in published ports.
     pub(super) ports: Ports,
-}
-
-/// Containers that run.
-#[derive(Debug, Default)]
-struct Alive {
-    incarnations: BTreeSet<String>,
-    addresses: BTreeSet<IpAddr>,
 }
 
 /// What has changed.
@@ -52,37 +45,9 @@ enum Cause {
 
 impl Containers {
     pub(super) fn new(given: Loaded, now: Instant) -> Self {
-        let follower = given.docker.socket.as_deref().map(Follower::start);
+        let engines = Engines::start(&given.docker, now);
         let (discovered, ports) = Default::default();
-        Self { given, follower, view: View::default(), since: now, discovered, ports }
-    }
-
-    /// Waits for another view; for ever where containers are not followed.
-    pub(super) async fn changed(&mut self) {
-        match &mut self.follower {
-            Some(follower) => follower.changed().await,
-            None => std::future::pending().await,
-        }
-    }
-
-    /// Takes the latest view.
-    fn look(&mut self, now: Instant) {
-        let Some(follower) = &mut self.follower else { return };
-        let view = follower.view();
-        if view.link != self.view.link {
-            self.since = now;
-        }
-        self.view = view;
-    }
-
-    /// Takes what another file says. Containers of another engine are other containers.
-    fn replace(&mut self, given: Loaded, now: Instant) {
-        if given.docker.socket != self.given.docker.socket {
-            self.follower = given.docker.socket.as_deref().map(Follower::start);
-            self.view = View::default();
-            self.since = now;
-        }
-        self.given = given;
+        Self { given, engines, discovered, ports }
     }
 
     /// Reads who had which automatic port.
@@ -93,35 +58,23 @@ impl Containers {
             warn!("{error:#}: automatic ports are chosen anew");
         }
     }
-
-    /// Who has processes, and the addresses that lead to them; `None` if nobody has asked.
-    fn alive(&self) -> Option<Alive> {
-        if self.view.link == Link::Connecting {
-            return None;
-        }
-        let mut alive = Alive::default();
-        let runs = |one: &&Inspected| !matches!(one.state, State::Still(_));
-        for container in self.view.containers.iter().filter(runs) {
-            alive.incarnations.insert(container.incarnation());
-            for addresses in container.networks.values() {
-                alive.addresses.extend(addresses.v4.map(IpAddr::from));
-                alive.addresses.extend(addresses.v6.map(IpAddr::from));
-            }
-        }
-        Some(alive)
-    }
 }
 
 impl Daemon {
-    /// Waits for the first word of the engine: what an earlier daemon left in the maps must not be
+    /// Waits for the first word of the engines: what an earlier daemon left in the maps must not be
     /// taken away because nobody has asked yet.
     pub(super) async fn meet_engine(&mut self) {
-        if self.containers.follower.is_some() {
-            // Without an answer in time the containers come later.
-            drop(tokio::time::timeout(PATIENCE, self.containers.changed()).await);
-        }
-        self.containers.look(Instant::now());
-        self.tell_link();
+        let engines = &mut self.containers.engines;
+        let all = async {
+            while !engines.have_spoken() {
+                engines.changed().await;
+                engines.look(Instant::now());
+            }
+        };
+        // Without an answer in time the containers come later.
+        drop(tokio::time::timeout(PATIENCE, all).await);
+        engines.look(Instant::now());
+        self.tell_links();
         self.containers.open_ports();
         if let Err(error) = self.look_at_addresses().await {
             tracing::debug!("the uplinks' addresses: {error:#}");
@@ -135,8 +88,8 @@ impl Daemon {
 
     /// Takes another view of the containers.
     pub(super) async fn containers_changed(&mut self) {
-        self.containers.look(Instant::now());
-        self.tell_link();
+        self.containers.engines.look(Instant::now());
+        self.tell_links();
         let result = self.put_in_place(Cause::Containers).await;
         self.tell("containers", result);
     }
@@ -147,7 +100,11 @@ impl Daemon {
             return Ok(false);
         }
         self.state.check_replacement(&given.config)?;
-        self.containers.replace(given, Instant::now());
+        let gone = self.containers.engines.replace(&given.docker, Instant::now());
+        self.containers.given = given;
+        for subject in gone {
+            self.tell(&subject, Ok(()));
+        }
         if !self.containers.ports.is_from(self.containers.given.docker.state.as_deref()) {
             self.containers.open_ports();
             self.look_at_addresses().await?;
@@ -158,15 +115,15 @@ impl Daemon {
     }
 
     fn discover(&self) -> Discovered {
-        let Containers { given, view, ports, .. } = &self.containers;
+        let Containers { given, engines, ports, .. } = &self.containers;
         ports.with_host(|host| {
-            docker::services_of(&view.containers, &given.config, &given.docker, host)
+            docker::services_of(engines.containers(), &given.config, &given.docker, host)
         })
     }
 
     /// Takes the addresses of the uplinks; says whether they are others than before.
     pub(super) async fn look_at_addresses(&mut self) -> anyhow::Result<bool> {
-        if self.containers.follower.is_none() {
+        if self.containers.engines.is_empty() {
             return Ok(false);
         }
         let uplinks = self.uplinks().await?.into_iter().map(|(name, _)| name).collect();
@@ -218,8 +175,8 @@ impl Daemon {
         if config == self.state.config && discovered.backends == old.backends {
             return Ok(());
         }
-        let settled = !matches!(self.containers.view.link, Link::Connecting);
-        let lost = lost(&old, discovered, self.containers.alive().as_ref());
+        let settled = self.containers.engines.have_spoken();
+        let lost = lost(&old, discovered, &self.containers.engines.alive());
         let backends = discovered.backends.clone();
         let before = self.state.addresses().clone();
         self.state.replace(config, backends, settled);
@@ -262,21 +219,29 @@ impl Daemon {
         Ok(())
     }
 
-    /// The engine and its containers in numbers.
+    /// The engines and their containers in numbers.
     pub(super) fn docker_metrics(&self) -> Option<DockerMetrics> {
-        let Containers { view, follower, discovered, .. } = &self.containers;
-        let connected = matches!(view.link, Link::Connected { .. });
+        let Containers { engines, discovered, .. } = &self.containers;
+        if engines.is_empty() {
+            return None;
+        }
         let is_held = |endpoint: &Endpoint| self.state.withheld(endpoint).is_some();
-        Some(DockerMetrics::of(connected, follower.as_ref()?.counts(), discovered, is_held))
+        Some(DockerMetrics::of(engines.metrics(), engines.counts(), discovered, is_held))
     }
 
     /// A lost engine is a problem; what was known of it stays in force.
-    fn tell_link(&mut self) {
-        let result = match (&self.containers.follower, &self.containers.view.link) {
-            (Some(_), Link::Lost { why }) => Err(anyhow::anyhow!("{why}")),
-            (Some(_), Link::Connecting | Link::Connected { .. }) | (None, _) => Ok(()),
+    fn tell_links(&mut self) {
+        let told = |one: &super::engines::Watched| {
+            let result = match &one.view.link {
+                Link::Lost { why } => Err(anyhow::anyhow!("{why}")),
+                Link::Connecting | Link::Connected { .. } => Ok(()),
+            };
+            (one.subject(), result)
         };
-        self.tell("docker", result);
+        let all: Vec<_> = self.containers.engines.iter().map(told).collect();
+        for (subject, result) in all {
+            self.tell(&subject, result);
+        }
     }
 
     /// A line for each container whose verdict is another one.
@@ -304,15 +269,11 @@ impl Daemon {
 }
 
 /// The backends whose container has ended, or left its address, or gave it to another one.
-fn lost(old: &Discovered, new: &Discovered, alive: Option<&Alive>) -> BTreeSet<Endpoint> {
+fn lost(old: &Discovered, new: &Discovered, alive: &Alive) -> BTreeSet<Endpoint> {
     let is_lost = |(endpoint, before): &(&Endpoint, &docker::Provided)| {
         let now = new.backends.get(endpoint);
         let replaced = now.is_some_and(|now| now.incarnation != before.incarnation);
-        let ended = alive.is_some_and(|alive| {
-            !alive.incarnations.contains(&before.incarnation)
-                || !alive.addresses.contains(&endpoint.address)
-        });
-        replaced || ended
+        replaced || alive.has_lost(endpoint, before)
     };
     old.backends.iter().filter(is_lost).map(|(endpoint, _)| *endpoint).collect()
 }

@@ -6,6 +6,7 @@ mod apply;
 pub mod background;
 mod capacities;
 mod containers;
+mod engines;
 mod explain;
 mod hook;
 mod host_clients;
@@ -255,7 +256,7 @@ impl Daemon {
                     self.addresses_changed().await;
                     self.links_changed().await;
                 }
-                () = self.containers.changed() => self.containers_changed().await,
+                () = self.containers.engines.changed() => self.containers_changed().await,
                 _ = tick.tick() => self.tick().await,
             }
         }

@@ -242,6 +242,11 @@ impl State {
         }
     }
 
+    /// Whether somebody, or the scaler, has drained a backend.
+    pub(super) fn is_drained(&self, endpoint: &Endpoint) -> bool {
+        self.drained.contains(endpoint)
+    }
+
     /// Why a backend gets no new flows, whatever its check says: its agent's word, or, of a
     /// container, what the engine and the links say. The stack is no way into a
     /// container: the host's own rules for Docker may refuse the packets, and its replies would
@@ -417,7 +422,7 @@ mod tests {
     fn provided(start: &str, held: Option<Held>) -> BTreeMap<Endpoint, Provided> {
         let (container, incarnation) = ("web-1".to_owned(), start.to_owned());
         let network = NetworkKind::Bridge;
-        let provided = Provided { container, incarnation, held, network, pid: None };
+        let provided = Provided { container, incarnation, held, network, pid: None, home: None };
         [(endpoint(3), provided)].into()
     }
 

@@ -132,6 +132,12 @@ fn define(
             drafts.refusals.entry(*at).or_default().push(refusal(name.clone()));
         }
     }
+    // Each of the services would start containers for itself.
+    let scaled = members.iter().filter(|(_, _, terms)| terms.scale.is_some() && ports.len() > 1);
+    for (at, _, _) in scaled {
+        let refusal = Refusal::ScaleOfSeveral(name.clone());
+        drafts.refusals.entry(*at).or_default().push(refusal);
+    }
     publish(name, &ports, members, in_file, drafts);
 }
 
@@ -256,7 +262,7 @@ fn service(name: &ServiceName, listens: Vec<Listen>, members: &[Member<'_>]) -> 
         report: newest_first().find_map(|terms| terms.report.clone()),
         affinity: newest_first().find_map(|terms| terms.affinity),
         sources: newest_first().find_map(|terms| terms.sources.clone()).unwrap_or_default(),
-        scale: None,
+        scale: newest_first().find_map(|terms| terms.scale.clone()).map(Box::new),
         limits: FlowLimits::default(),
     }
 }

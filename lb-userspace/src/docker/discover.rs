@@ -9,6 +9,7 @@ use super::{
     admit::{self, Taken},
     candidate::{self, Candidate, Membership},
     define::{self, Drafts},
+    elsewhere,
     inspected::{Addresses, DockerHealth, Inspected, NetworkKind, State},
     leases::Leases,
     reach::{self, Around, ById},
@@ -52,6 +53,8 @@ pub struct Provided {
     pub network: NetworkKind,
     /// Its process, where that can be seen.
     pub pid: Option<u32>,
+    /// The host it is on; `None`: this one.
+    pub home: Option<String>,
 }
 
 /// What became of a container.
@@ -160,8 +163,13 @@ fn reach_one(
 ) -> Result<Places, Refusal> {
     let Membership { service: name, port, network, weight } = membership;
     let service = known.get(name).ok_or_else(|| Refusal::NoListen(name.clone()))?;
-    let addresses = reach::addresses(candidate.container, network.as_deref(), around)?;
-    let port = reach::port(candidate.container, *port, &service.listens)?;
+    let (container, listens) = (candidate.container, &service.listens);
+    let (addresses, port) = if let Some(address) = container.published_at() {
+        elsewhere::place(container, *port, listens, address, around)?
+    } else {
+        let addresses = reach::addresses(container, network.as_deref(), around)?;
+        (addresses, reach::port(container, *port, listens)?)
+    };
     let endpoints = reach::endpoints(name, &service.listens, addresses, port)?;
     if let Some(HealthCheck { port: None, .. }) = service.health
         && endpoints.iter().any(|end| end.port == 0 || end.protocol == Protocol::Udp)
@@ -194,7 +202,7 @@ fn overruled(candidate: &Candidate<'_>, config: &Config) -> Vec<Refusal> {
 }
 
 /// What labels say of a service, and not of the container in it.
-fn said(terms: &Terms) -> [(&'static str, bool); 7] {
+fn said(terms: &Terms) -> [(&'static str, bool); 8] {
     let published = matches!(terms.wanted, Some(Wanted::Publish(_)));
     [
         ("listen", terms.wanted.is_some() && !published),
@@ -204,6 +212,7 @@ fn said(terms: &Terms) -> [(&'static str, bool); 7] {
         ("sources", terms.sources.is_some()),
         ("health.*", terms.health.is_some()),
         ("report.*", terms.report.is_some()),
+        ("scale.*", terms.scale.is_some()),
     ]
 }
 
@@ -270,9 +279,10 @@ impl Published {
             self.endpoints.insert(*endpoint);
             let incarnation = container.incarnation();
             let network = network_at(container, endpoint.address);
-            let name = container.name.clone();
+            let name = container.title();
             let pid = container.pid;
-            let provided = Provided { container: name, incarnation, held, network, pid };
+            let home = container.home.as_ref().map(|home| home.name.clone());
+            let provided = Provided { container: name, incarnation, held, network, pid, home };
             self.backends.insert(*endpoint, provided);
         }
         let places = places.into_iter().map(|(service, endpoint, _)| (service, endpoint)).collect();
@@ -309,7 +319,7 @@ impl Published {
             .iter()
             .filter_map(|container| {
                 let verdict = verdicts.remove(container.id.as_str())?;
-                let (id, name) = (container.id.clone(), container.name.clone());
+                let (id, name) = (container.id.clone(), container.title());
                 Some(Finding { id, name, verdict })
             })
             .collect();

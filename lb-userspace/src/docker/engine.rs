@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fs, io,
     os::unix::fs::MetadataExt as _,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Mutex, PoisonError},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -21,6 +21,11 @@ use tokio::net::UnixStream;
 use super::{
     inspected::{Inspected, NetworkKind},
     read,
+    tls::Tls,
+};
+use crate::{
+    model::{DockerHost, EngineAddress, Home, TlsAddress},
+    placement::Amounts,
 };
 
 /// How long an answer may take, in seconds.
@@ -37,77 +42,102 @@ const INGRESS: &str = "ingress";
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// There is no such socket.
-    #[error("no Docker engine at {}: there is no such socket", .0.display())]
-    NoSocket(PathBuf),
+    #[error("no Docker engine at {0}: there is no such socket")]
+    NoSocket(String),
     /// It is somebody else's.
-    #[error("permission denied at {}: the engine's socket is for root and its group", .0.display())]
-    Permission(PathBuf),
+    #[error("permission denied at {0}: the engine's socket is for root and its group")]
+    Permission(String),
     /// Nobody listens.
-    #[error("nobody listens at {}: does the Docker engine run?", .0.display())]
-    NotRunning(PathBuf),
+    #[error("nobody listens at {0}: does the Docker engine run?")]
+    NotRunning(String),
     /// The kernel refuses for another reason.
-    #[error("cannot connect to {}: {source}", path.display())]
+    #[error("cannot connect to {at}: {source}")]
     Connect {
-        /// The socket.
-        path: PathBuf,
+        /// The engine's address.
+        at: String,
         /// Why.
         source: io::Error,
     },
+    /// A certificate or key cannot be used.
+    #[error("certificates for the engine at {at}: {why}")]
+    Certificates {
+        /// The engine's address.
+        at: String,
+        /// The file, and what is wrong with it.
+        why: String,
+    },
     /// It speaks an interface of long ago.
-    #[error("the engine at {} is too old: it speaks API {found}, and {needed} is needed", path.display())]
+    #[error("the engine at {at} is too old: it speaks API {found}, and {needed} is needed")]
     TooOld {
-        /// The socket.
-        path: PathBuf,
+        /// The engine's address.
+        at: String,
         /// What it speaks.
         found: String,
         /// The oldest that is understood.
         needed: String,
     },
     /// It does not answer as an engine does.
-    #[error("no answer to {question} from the Docker engine at {}: {source}", path.display())]
+    #[error("no answer to {question} from the Docker engine at {at}: {source}")]
     Api {
         /// What was asked.
         question: &'static str,
-        /// The socket.
-        path: PathBuf,
+        /// The engine's address.
+        at: String,
         /// Why.
         source: ApiError,
     },
     /// The stream of events ended.
-    #[error("the Docker engine at {} ended the connection", .0.display())]
-    Ended(PathBuf),
+    #[error("the Docker engine at {0} ended the connection")]
+    Ended(String),
 }
 
 /// A connection to an engine.
 #[derive(Debug)]
 pub(super) struct Engine {
-    path: PathBuf,
+    at: String,
     api: Docker,
+    home: Option<Home>,
     /// What the networks are, by id.
     kinds: Mutex<BTreeMap<String, NetworkKind>>,
 }
 
 impl Engine {
-    pub(super) async fn connect(path: &Path) -> Result<Self, EngineError> {
-        Self::patient(path, ANSWER_SECONDS).await
+    pub(super) async fn connect(host: &DockerHost) -> Result<Self, EngineError> {
+        Self::patient(host, ANSWER_SECONDS).await
     }
 
     /// A connection whose answers may take so long.
-    pub(super) async fn patient(path: &Path, seconds: u64) -> Result<Self, EngineError> {
-        // The library does not tell why there is no connection.
-        let stream = UnixStream::connect(path).await.map_err(|source| refused(path, source))?;
-        drop(stream);
-        let text = path.display().to_string();
-        let api = Docker::connect_with_unix(&text, seconds, API_DEFAULT_VERSION)
-            .map_err(|source| failed(path, "connect", source))?;
+    pub(super) async fn patient(host: &DockerHost, seconds: u64) -> Result<Self, EngineError> {
+        let at = host.engine.to_string();
+        let api = match &host.engine {
+            EngineAddress::Unix(path) => over_socket(path, &at, seconds).await?,
+            EngineAddress::Tls(tls) => over_tls(tls, &at, seconds).await?,
+        };
         let api =
-            api.negotiate_version().await.map_err(|source| failed(path, "/version", source))?;
+            api.negotiate_version().await.map_err(|source| failed(&at, "/version", source))?;
         let spoken = api.client_version();
         if spoken < API_MIN {
-            let (path, needed) = (path.to_owned(), API_MIN.to_string());
-            return Err(EngineError::TooOld { path, found: spoken.to_string(), needed });
+            let (found, needed) = (spoken.to_string(), API_MIN.to_string());
+            return Err(EngineError::TooOld { at, found, needed });
         }
-        Ok(Self { path: path.to_owned(), api, kinds: Mutex::default() })
+        Ok(Self { at, api, home: host.home(), kinds: Mutex::default() })
+    }
+
+    /// Processor and memory of its host.
+    pub(super) async fn machine(&self) -> Result<Amounts, EngineError> {
+        let info = self.api.info().await.map_err(|source| failed(&self.at, "/info", source))?;
+        let amount =
+            |number: Option<i64>| number.and_then(|it| u64::try_from(it).ok()).unwrap_or(0);
+        Ok([amount(info.ncpu).saturating_mul(1000), amount(info.mem_total), 0, 0])
+    }
+
+    /// Whether there is an image of this id or name.
+    pub(super) async fn has_image(&self, image: &str) -> Result<bool, EngineError> {
+        match self.api.inspect_image(image).await {
+            Ok(_) => Ok(true),
+            Err(ApiError::DockerResponseServerError { status_code: GONE, .. }) => Ok(false),
+            Err(source) => Err(failed(&self.at, "/images/NAME/json", source)),
+        }
     }
 
     /// The interface that is spoken.
@@ -125,16 +155,16 @@ impl Engine {
         let since = format!("{}.{:09}", since.as_secs(), since.subsec_nanos());
         let types = [("type", vec!["container", "network"])].into();
         let options = EventsOptionsBuilder::new().since(&since).filters(&types).build();
-        let path = self.path.clone();
+        let at = self.at.clone();
         Box::pin(self.api.events(Some(options)))
-            .map_err(move |source| failed(&path, "/events", source))
+            .map_err(move |source| failed(&at, "/events", source))
     }
 
     /// The ids of all containers, also of those that do not run.
     pub(super) async fn list(&self) -> Result<Vec<String>, EngineError> {
         let options = ListContainersOptionsBuilder::new().all(true).build();
         let listed = self.api.list_containers(Some(options)).await;
-        let listed = listed.map_err(|source| failed(&self.path, "/containers/json", source))?;
+        let listed = listed.map_err(|source| failed(&self.at, "/containers/json", source))?;
         Ok(listed.into_iter().filter_map(|container| container.id).collect())
     }
 
@@ -143,6 +173,11 @@ impl Engine {
         let Some(raw) = self.raw(id).await? else { return Ok(None) };
         let networks = read::networks(&raw);
         let Some((mut container, pid)) = read::inspected(raw) else { return Ok(None) };
+        container.settle(self.home.clone());
+        // Neither processes nor networks of another host are here.
+        if self.home.is_some() {
+            return Ok(Some(container));
+        }
         // It may have ended, and another pid namespace may hide it.
         let namespace = pid.and_then(|pid| fs::metadata(format!("/proc/{pid}/ns/net")).ok());
         container.pid = pid.filter(|_| namespace.is_some()).and_then(|pid| pid.try_into().ok());
@@ -161,7 +196,7 @@ impl Engine {
         match self.api.inspect_container(container, None).await {
             Err(ApiError::DockerResponseServerError { status_code: GONE, .. }) => Ok(None),
             answer => {
-                answer.map(Some).map_err(|source| failed(&self.path, "/containers/ID/json", source))
+                answer.map(Some).map_err(|source| failed(&self.at, "/containers/ID/json", source))
             }
         }
     }
@@ -211,29 +246,47 @@ impl Engine {
     async fn network(&self, network: &str) -> Result<Option<NetworkInspect>, EngineError> {
         match self.api.inspect_network(network, None).await {
             Err(ApiError::DockerResponseServerError { status_code: GONE, .. }) => Ok(None),
-            answer => answer.map(Some).map_err(|error| failed(&self.path, "/networks/ID", error)),
+            answer => answer.map(Some).map_err(|error| failed(&self.at, "/networks/ID", error)),
         }
     }
 
     pub(super) fn ended(&self) -> EngineError {
-        EngineError::Ended(self.path.clone())
+        EngineError::Ended(self.at.clone())
     }
 }
 
-fn refused(path: &Path, source: io::Error) -> EngineError {
-    let path = path.to_owned();
+async fn over_socket(path: &Path, at: &str, seconds: u64) -> Result<Docker, EngineError> {
+    // The library does not tell why there is no connection.
+    let stream = UnixStream::connect(path).await.map_err(|source| refused(at, source))?;
+    drop(stream);
+    Docker::connect_with_unix(&path.display().to_string(), seconds, API_DEFAULT_VERSION)
+        .map_err(|source| failed(at, "connect", source))
+}
+
+async fn over_tls(to: &TlsAddress, at: &str, seconds: u64) -> Result<Docker, EngineError> {
+    let wrong = |why: String| EngineError::Certificates { at: at.to_owned(), why };
+    let tls = Tls::open(to).map_err(|error| wrong(error.to_string()))?;
+    let connected = tls.connect().await;
+    drop(connected.map_err(|source| EngineError::Connect { at: at.to_owned(), source })?);
+    let ask = move |request| tls.clone().ask(request);
+    Docker::connect_with_custom_transport(ask, Some("http://docker"), seconds, API_DEFAULT_VERSION)
+        .map_err(|source| failed(at, "connect", source))
+}
+
+fn refused(at: &str, source: io::Error) -> EngineError {
+    let at = at.to_owned();
     let kind = source.kind();
     if kind == io::ErrorKind::NotFound {
-        EngineError::NoSocket(path)
+        EngineError::NoSocket(at)
     } else if kind == io::ErrorKind::PermissionDenied {
-        EngineError::Permission(path)
+        EngineError::Permission(at)
     } else if kind == io::ErrorKind::ConnectionRefused {
-        EngineError::NotRunning(path)
+        EngineError::NotRunning(at)
     } else {
-        EngineError::Connect { path, source }
+        EngineError::Connect { at, source }
     }
 }
 
-fn failed(path: &Path, question: &'static str, source: ApiError) -> EngineError {
-    EngineError::Api { question, path: path.to_owned(), source }
+fn failed(at: &str, question: &'static str, source: ApiError) -> EngineError {
+    EngineError::Api { question, at: at.to_owned(), source }
 }

@@ -3,7 +3,6 @@
 
 use std::{
     convert::Infallible,
-    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -22,6 +21,7 @@ use super::{
     memory::Memory,
     read,
 };
+use crate::{model::DockerHost, placement::Amounts};
 
 /// The first pause before another connection; each one doubles it.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
@@ -39,6 +39,8 @@ pub struct View {
     pub link: Link,
     /// The containers as they were last seen.
     pub containers: Vec<Inspected>,
+    /// Processor and memory of the host, once the engine has told.
+    pub machine: Option<Amounts>,
 }
 
 /// Whether there is a connection.
@@ -96,10 +98,10 @@ pub struct Follower {
 impl Follower {
     /// Begins to follow; must be called inside a tokio runtime.
     #[must_use]
-    pub fn start(socket: &Path) -> Self {
+    pub fn start(host: &DockerHost) -> Self {
         let (tell, view) = watch::channel(View::default());
         let counts = Shared::default();
-        let task = tokio::spawn(follow(socket.to_owned(), tell, Arc::clone(&counts)));
+        let task = tokio::spawn(follow(host.clone(), tell, Arc::clone(&counts)));
         Self { view, counts, task }
     }
 
@@ -129,22 +131,23 @@ impl Drop for Follower {
 }
 
 /// The containers of an engine at this moment.
-pub async fn containers(socket: &Path) -> Result<View, EngineError> {
-    let engine = Engine::connect(socket).await?;
+pub async fn containers(host: &DockerHost) -> Result<View, EngineError> {
+    let engine = Engine::connect(host).await?;
+    let machine = Some(engine.machine().await?);
     let mut containers = Vec::new();
     for id in engine.list().await? {
         containers.extend(engine.inspect(&id).await?);
     }
-    Ok(View { link: Link::Connected { api: engine.version() }, containers })
+    Ok(View { link: Link::Connected { api: engine.version() }, containers, machine })
 }
 
-async fn follow(socket: PathBuf, tell: watch::Sender<View>, counts: Shared) {
+async fn follow(host: DockerHost, tell: watch::Sender<View>, counts: Shared) {
     let mut memory = Memory::default();
     let mut pause = PAUSE_MIN;
     loop {
         let mut met = false;
         // A session ends with an error only.
-        let Err(error) = session(&socket, &mut memory, &tell, &counts, &mut met).await;
+        let Err(error) = session(&host, &mut memory, &tell, &counts, &mut met).await;
         memory.hang_up();
         if met {
             pause = PAUSE_MIN;
@@ -175,13 +178,14 @@ async fn list(engine: &Engine, counts: &Shared) -> Result<Vec<String>, EngineErr
 /// The engine answers late about a container that it is starting or stopping, so every container is
 /// asked about by itself, and events of others need not wait.
 async fn session(
-    socket: &Path,
+    host: &DockerHost,
     memory: &mut Memory,
     tell: &watch::Sender<View>,
     counts: &Shared,
     met: &mut bool,
 ) -> Result<Infallible, EngineError> {
-    let engine = Engine::connect(socket).await?;
+    let engine = Engine::connect(host).await?;
+    let machine = Some(engine.machine().await?);
     let mut events = engine.events();
     memory.begin(list(&engine, counts).await?);
     let mut asked = FuturesUnordered::new();
@@ -202,7 +206,7 @@ async fn session(
         if complete && (memory.has_changed() || !*met) {
             *met = true;
             let link = Link::Connected { api: engine.version() };
-            tell.send_replace(View { link, containers: memory.containers() });
+            tell.send_replace(View { link, containers: memory.containers(), machine });
         }
         tokio::select! {
             event = events.next() => {

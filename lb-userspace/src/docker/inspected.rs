@@ -2,10 +2,13 @@
 
 use std::{
     collections::BTreeMap,
-    net::{Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use crate::model::{Protocol, Publish};
+use crate::{
+    model::{Home, Protocol, Publish, Reach},
+    placement::Amounts,
+};
 
 /// A container.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,6 +36,12 @@ pub struct Inspected {
     pub bindings: Vec<Binding>,
     /// Whether every port that its image exposes is published (`-P`).
     pub publish_all: bool,
+    /// The ports that the engine publishes at the moment.
+    pub open: Vec<Open>,
+    /// The limits of its processor and memory; 0: none.
+    pub limits: Amounts,
+    /// The host it is on; `None`: this one.
+    pub home: Option<Home>,
     /// How it is connected.
     pub mode: NetworkMode,
     /// The networks it is in, by name.
@@ -51,6 +60,45 @@ impl Inspected {
     pub fn incarnation(&self) -> String {
         format!("{}@{}", self.id, self.started)
     }
+
+    /// Its name for people; names are unique on one host only.
+    #[must_use]
+    pub fn title(&self) -> String {
+        match &self.home {
+            Some(home) => format!("{}/{}", home.name, self.name),
+            None => self.name.clone(),
+        }
+    }
+
+    /// Makes it a container of that host. Ports of another host are ways to the container, and no
+    /// ports of this one.
+    pub(super) fn settle(&mut self, home: Option<Home>) {
+        if home.is_some() {
+            (self.bindings, self.publish_all) = (Vec::new(), false);
+        }
+        self.home = home;
+    }
+
+    /// The address of its host that its ports are published at.
+    pub(super) fn published_at(&self) -> Option<IpAddr> {
+        match self.home.as_ref()?.reach {
+            Reach::Published(address) => Some(address),
+            Reach::Routed => None,
+        }
+    }
+}
+
+/// A port of a host that leads to a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Open {
+    /// The port of the container.
+    pub port: u16,
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// The address of the host.
+    pub address: IpAddr,
+    /// The port of the host.
+    pub host: u16,
 }
 
 /// A port that a container was created with.
@@ -166,6 +214,16 @@ impl NetworkKind {
 }
 
 impl Addresses {
+    /// One address.
+    #[must_use]
+    pub fn of(address: IpAddr) -> Self {
+        let (v4, v6) = match address {
+            IpAddr::V4(v4) => (Some(v4), None),
+            IpAddr::V6(v6) => (None, Some(v6)),
+        };
+        Self { v4, v6, kind: NetworkKind::default() }
+    }
+
     /// Whether there is none.
     #[must_use]
     pub const fn is_empty(&self) -> bool {

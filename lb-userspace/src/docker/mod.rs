@@ -9,6 +9,7 @@ mod bindings;
 mod candidate;
 mod define;
 mod discover;
+mod elsewhere;
 mod engine;
 mod follow;
 mod inspected;
@@ -20,17 +21,23 @@ mod read;
 mod replicas;
 mod report;
 mod resolve;
+mod room;
 mod template;
+mod tls;
 mod verdict;
 
 pub use discover::{Discovered, Finding, Provided, services_of};
+pub use elsewhere::served;
 pub use engine::EngineError;
 pub use follow::{Counts, Follower, Link, View, containers};
-pub use inspected::{Addresses, Binding, DockerHealth, Inspected, NetworkKind, NetworkMode, State};
+pub use inspected::{
+    Addresses, Binding, DockerHealth, Inspected, NetworkKind, NetworkMode, Open, State,
+};
 pub use leases::{LeaseError, Leases};
-pub use replicas::{ReplicaError, create, remove};
-pub use report::report;
+pub use replicas::{Order, ReplicaError, create, remove};
+pub use report::{HostView, report};
 pub use resolve::Host;
+pub use room::{Making, NoRoom, Rooms};
 pub use template::{REPLICA_LABEL, TemplateError};
 pub use verdict::{Held, Ignored, Refusal, Verdict};
 

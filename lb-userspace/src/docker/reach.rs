@@ -28,13 +28,13 @@ pub(super) fn addresses(
 ) -> Result<Addresses, Refusal> {
     match &container.mode {
         NetworkMode::None => Err(Refusal::NetworkNone),
-        NetworkMode::Host => host_addresses(around.host),
+        NetworkMode::Host => host_addresses(container, around.host),
         NetworkMode::Networks => own_addresses(container, network),
         NetworkMode::Container(name) => {
             let owner = owner(container, name, around.all)?;
             match owner.mode {
                 NetworkMode::None => Err(Refusal::NetworkNone),
-                NetworkMode::Host => host_addresses(around.host),
+                NetworkMode::Host => host_addresses(owner, around.host),
                 NetworkMode::Networks => own_addresses(owner, network),
                 NetworkMode::Container(_) => Err(Refusal::OwnerShares(owner.name.clone())),
             }
@@ -43,7 +43,10 @@ pub(super) fn addresses(
 }
 
 /// Who has the host's own stack is reached at the addresses of the uplinks, the first of each family.
-fn host_addresses(host: &[IpAddr]) -> Result<Addresses, Refusal> {
+fn host_addresses(container: &Inspected, host: &[IpAddr]) -> Result<Addresses, Refusal> {
+    if let Some(home) = &container.home {
+        return Err(Refusal::NetworkHostElsewhere(home.name.clone()));
+    }
     let v4 = host.iter().find_map(|address| match address {
         IpAddr::V4(v4) => Some(*v4),
         IpAddr::V6(_) => None,
@@ -74,8 +77,13 @@ fn own_addresses(container: &Inspected, network: Option<&str>) -> Result<Address
 
 /// The container whose network this one shares. After a restart of the owner, the other one sits
 /// in a namespace that leads nowhere.
-fn owner<'a>(container: &Inspected, name: &str, all: &ById<'a>) -> Result<&'a Inspected, Refusal> {
-    let by_name = || all.values().copied().find(|other| other.name == name);
+pub(super) fn owner<'a>(
+    container: &Inspected,
+    name: &str,
+    all: &ById<'a>,
+) -> Result<&'a Inspected, Refusal> {
+    let is_it = |other: &&Inspected| other.name == name && other.home == container.home;
+    let by_name = || all.values().copied().find(is_it);
     let found = all.get(name).copied().or_else(by_name);
     let owner = found.filter(|owner| !matches!(owner.state, State::Still(_)));
     let owner = owner.ok_or_else(|| {

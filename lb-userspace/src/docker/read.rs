@@ -2,18 +2,20 @@
 
 use bollard::models::{
     ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, EndpointSettings,
-    EventMessage, EventMessageTypeEnum, HealthStatusEnum, NetworkInspect,
+    EventMessage, EventMessageTypeEnum, HealthStatusEnum, HostConfig, NetworkInspect, PortMap,
 };
 use nix::sys::signal::Signal;
 
 use super::{
     bindings,
-    inspected::{Addresses, DockerHealth, Inspected, NetworkKind, NetworkMode, State},
+    inspected::{Addresses, DockerHealth, Inspected, NetworkKind, NetworkMode, Open, State},
 };
-use crate::model::Protocol;
+use crate::{model::Protocol, placement::Amounts};
 
 /// The first of the real-time signals, as C libraries count them.
 const SIGRTMIN: i32 = 34;
+/// The engine's period of a quota where none is named, in microseconds.
+const CPU_PERIOD: u64 = 100_000;
 
 /// A container, and its process; `None` if it has no id.
 pub(super) fn inspected(raw: ContainerInspectResponse) -> Option<(Inspected, Option<i64>)> {
@@ -21,6 +23,7 @@ pub(super) fn inspected(raw: ContainerInspectResponse) -> Option<(Inspected, Opt
     let config = raw.config.unwrap_or_default();
     let state = raw.state.unwrap_or_default();
     let host = raw.host_config.unwrap_or_default();
+    let limits = limits(&host);
     let mode = host.network_mode.unwrap_or_default();
     let settings = raw.network_settings.unwrap_or_default();
     let networks = settings.networks.unwrap_or_default();
@@ -38,6 +41,9 @@ pub(super) fn inspected(raw: ContainerInspectResponse) -> Option<(Inspected, Opt
         exposed: exposed.iter().filter_map(|text| port(text)).collect(),
         bindings: bindings::bindings(&host.port_bindings.unwrap_or_default(), &published),
         publish_all: host.publish_all_ports.unwrap_or_default(),
+        open: open(&published),
+        limits,
+        home: None,
         mode: NetworkMode::of(&mode),
         networks: networks.iter().map(|(name, end)| (name.clone(), addresses(end))).collect(),
         netns: None,
@@ -47,6 +53,36 @@ pub(super) fn inspected(raw: ContainerInspectResponse) -> Option<(Inspected, Opt
     };
     let runs = !matches!(container.state, State::Still(_));
     Some((container, state.pid.filter(|pid| runs && *pid > 0)))
+}
+
+/// The processor and the memory that it may have; 0: there is no limit.
+fn limits(host: &HostConfig) -> Amounts {
+    let amount = |number: Option<i64>| number.and_then(|it| u64::try_from(it).ok()).unwrap_or(0);
+    let quota = || {
+        let (quota, period) = (amount(host.cpu_quota), amount(host.cpu_period));
+        quota.saturating_mul(1000).div_ceil(if period == 0 { CPU_PERIOD } else { period })
+    };
+    let cpu = match amount(host.nano_cpus) {
+        0 => quota(),
+        nano => nano.div_ceil(1_000_000),
+    };
+    [cpu, amount(host.memory), 0, 0]
+}
+
+/// The ports that the engine publishes, in an order of their own.
+fn open(published: &PortMap) -> Vec<Open> {
+    let mut found: Vec<Open> = Vec::new();
+    for (name, bindings) in published {
+        let Some((port, protocol)) = port(name) else { continue };
+        for binding in bindings.iter().flatten() {
+            let address = binding.host_ip.as_deref().and_then(|text| text.parse().ok());
+            let host = binding.host_port.as_deref().and_then(|text| text.parse().ok());
+            let open = address.zip(host);
+            found.extend(open.map(|(address, host)| Open { port, protocol, address, host }));
+        }
+    }
+    found.sort_unstable();
+    found
 }
 
 fn state(state: &ContainerState) -> State {

@@ -1,7 +1,5 @@
 //! Containers that are made after a template, and taken away.
 
-use std::path::Path;
-
 use bollard::{
     errors::Error as ApiError,
     models::NetworkConnectRequest,
@@ -12,6 +10,7 @@ use super::{
     engine::{Engine, EngineError},
     template::{self, Clone, TemplateError},
 };
+use crate::model::{DockerHost, Protocol, Reach};
 
 /// How long the engine may take for one thing: stopping takes the container's own grace period.
 const ANSWER_SECONDS: u64 = 600;
@@ -29,6 +28,18 @@ pub enum ReplicaError {
     /// The engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// What the template was made of is not on the host.
+    #[error(
+        "host {host} has not the very image of the template, {image} ({id}): pull it there, or `docker save` and `docker load` it"
+    )]
+    NoImage {
+        /// The host.
+        host: String,
+        /// What the template calls it.
+        image: String,
+        /// The image.
+        id: String,
+    },
     /// The engine refuses.
     #[error("the engine does not {what} {name}: {source}")]
     Refused {
@@ -41,20 +52,42 @@ pub enum ReplicaError {
     },
 }
 
-/// Makes a container of this name after a template, and starts it. Returns its id. What cannot be
-/// started is not left behind.
-pub async fn create(
-    socket: &Path,
-    template: &str,
-    service: &str,
-    name: &str,
-) -> Result<String, ReplicaError> {
-    let engine = Engine::patient(socket, ANSWER_SECONDS).await?;
-    let raw = engine.raw(template).await?;
-    let raw = raw.ok_or_else(|| TemplateError::Gone(template.to_owned()))?;
-    let Clone { body, networks } = template::clone_of(raw, service)?;
-    let refused =
-        |what| move |source| ReplicaError::Refused { what, name: name.to_owned(), source };
+/// What is to be made, and where.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// The host of the template.
+    pub from: DockerHost,
+    /// The host of the replica.
+    pub to: DockerHost,
+    /// The id or name of the template.
+    pub template: String,
+    /// The service.
+    pub service: String,
+    /// What the replica is called.
+    pub name: String,
+    /// The ports that it serves at.
+    pub ports: Vec<(u16, Protocol)>,
+}
+
+/// Makes a container after a template, and starts it. Returns its id. What cannot be started is not
+/// left behind.
+pub async fn create(order: &Order) -> Result<String, ReplicaError> {
+    let Order { from, to, template, service, name, ports } = order;
+    let raw = Engine::patient(from, ANSWER_SECONDS).await?.raw(template).await?;
+    let raw = raw.ok_or_else(|| TemplateError::Gone(template.clone()))?;
+    let called = raw.config.as_ref().and_then(|config| config.image.clone()).unwrap_or_default();
+    let Clone { mut body, networks } = template::clone_of(raw, service)?;
+    let engine = Engine::patient(to, ANSWER_SECONDS).await?;
+    if from.engine != to.engine {
+        let id = body.image.clone().unwrap_or_default();
+        if !engine.has_image(&id).await? {
+            return Err(ReplicaError::NoImage { host: to.name.clone(), image: called, id });
+        }
+    }
+    if let Some(Reach::Published(address)) = to.reach {
+        template::publish(&mut body, ports, address);
+    }
+    let refused = |what| move |source| ReplicaError::Refused { what, name: name.clone(), source };
     let options = CreateContainerOptionsBuilder::new().name(name).build();
     let created = engine.api().create_container(Some(options), body).await;
     let id = created.map_err(refused("make"))?.id;
@@ -75,8 +108,8 @@ pub async fn create(
 }
 
 /// Stops a container as it wants to be stopped, and takes it away with its anonymous volumes.
-pub async fn remove(socket: &Path, id: &str, name: &str) -> Result<(), ReplicaError> {
-    let engine = Engine::patient(socket, ANSWER_SECONDS).await?;
+pub async fn remove(host: &DockerHost, id: &str, name: &str) -> Result<(), ReplicaError> {
+    let engine = Engine::patient(host, ANSWER_SECONDS).await?;
     match engine.api().stop_container(id, None).await {
         Err(error) if status(&error).is_none_or(|code| ![UNCHANGED, GONE].contains(&code)) => {
             return Err(ReplicaError::Refused {

@@ -1,13 +1,14 @@
 //! From a container to another one like it. No I/O.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, net::IpAddr};
 
 use bollard::models::{
     ContainerConfig, ContainerCreateBody, ContainerInspectResponse, EndpointSettings,
-    NetworkingConfig, RestartPolicy, RestartPolicyNameEnum,
+    NetworkingConfig, PortBinding, RestartPolicy, RestartPolicyNameEnum,
 };
 
 use super::inspected::NetworkMode;
+use crate::model::Protocol;
 
 /// The label of what was made after a template; its value is the service. It does not begin with
 /// `weir.`, whose labels are about balancing.
@@ -90,6 +91,20 @@ pub(super) fn clone_of(
     body.networking_config =
         first.map(|first| NetworkingConfig { endpoints_config: Some(HashMap::from([first])) });
     Ok(Clone { body, networks })
+}
+
+/// Has the engine publish ports at an address, each at a port of the host that is free.
+pub(super) fn publish(body: &mut ContainerCreateBody, ports: &[(u16, Protocol)], address: IpAddr) {
+    let any = PortBinding { host_ip: Some(address.to_string()), host_port: None };
+    let names: Vec<String> = ports.iter().map(|(port, it)| format!("{port}/{it}")).collect();
+    let bindings = names.iter().map(|name| (name.clone(), Some(vec![any.clone()]))).collect();
+    let mut exposed = body.exposed_ports.take().unwrap_or_default();
+    exposed
+        .extend(names.iter().filter(|name| !exposed.contains(name)).cloned().collect::<Vec<_>>());
+    body.exposed_ports = Some(exposed);
+    if let Some(host) = &mut body.host_config {
+        host.port_bindings = Some(bindings);
+    }
 }
 
 /// The container's end in a network, without what can be only one container's.

@@ -1,5 +1,7 @@
 //! What becomes of a container, and why.
 
+use std::net::IpAddr;
+
 use crate::model::{Endpoint, Listen, PortRange, Protocol, ServiceName};
 
 /// What becomes of a container.
@@ -66,6 +68,28 @@ pub enum Refusal {
     /// The host's network, where the host has no address.
     #[error("network mode host, and no uplink has an address to reach it at")]
     NetworkHost,
+    /// The network of another host, where nobody says at which address that is.
+    #[error(
+        "network mode host on host {0}, whose containers are reached at their own addresses: it has none"
+    )]
+    NetworkHostElsewhere(String),
+    /// A port of another host that leads nowhere.
+    #[error(
+        "its port {port}/{protocol} is not published at {address}, the address of its host: run it with -p {port}"
+    )]
+    NotPublished {
+        /// The port.
+        port: u16,
+        /// Its protocol.
+        protocol: Protocol,
+        /// The address of the host.
+        address: IpAddr,
+    },
+    /// Any number of ports of another host.
+    #[error(
+        "a service of port ranges keeps the port that was dialled, and it is reached at published ports of {0}: `reach: routed` of its host"
+    )]
+    RangeElsewhere(IpAddr),
     /// The container whose network it shares is not there.
     #[error("it shares the network of container {0}, which does not run")]
     OwnerGone(String),
@@ -133,6 +157,11 @@ pub enum Refusal {
     /// All addresses of a family that the host has none of.
     #[error("service {0} listens on all addresses of a family that none of its containers has")]
     NoHostAddress(ServiceName),
+    /// Several services of the same containers.
+    #[error(
+        "service {0} publishes several ports, which are several services: one of them may have a scale, by weir.services.NAME.scale.*"
+    )]
+    ScaleOfSeveral(ServiceName),
     /// A label that contradicts the configuration.
     #[error("service {service} is in the configuration, which decides: remove {label}")]
     FileDecides {
@@ -214,9 +243,10 @@ impl Refusal {
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
-            Self::Label(_) | Self::Name(_) => "label",
+            Self::Label(_) | Self::Name(_) | Self::ScaleOfSeveral(_) => "label",
             Self::NetworkNone
             | Self::NetworkHost
+            | Self::NetworkHostElsewhere(_)
             | Self::OwnerGone(_)
             | Self::OwnerRestarted(_)
             | Self::OwnerShares(_)
@@ -227,6 +257,8 @@ impl Refusal {
             Self::NoPort(..)
             | Self::OtherPorts(_)
             | Self::NothingExposed(_)
+            | Self::NotPublished { .. }
+            | Self::RangeElsewhere(_)
             | Self::TwoAtOnePlace { .. } => "port",
             Self::NoListen(_)
             | Self::NoHostAddress(_)

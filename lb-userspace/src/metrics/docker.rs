@@ -8,14 +8,23 @@ use crate::docker::{Counts, Discovered, Refusal, Verdict};
 /// The engine and its containers.
 #[derive(Clone, Debug, Default)]
 pub struct DockerMetrics {
-    /// Whether the engine answers.
-    pub connected: bool,
+    /// The hosts by name.
+    pub hosts: BTreeMap<String, HostMetrics>,
     /// Containers by what became of them.
     pub containers: BTreeMap<&'static str, u64>,
     /// Refused containers by reason; one may have several.
     pub refused: BTreeMap<&'static str, u64>,
     /// What came from the engine.
     pub counts: Counts,
+}
+
+/// A host with containers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HostMetrics {
+    /// Whether its engine answers.
+    pub connected: bool,
+    /// The containers that run there.
+    pub running: u64,
 }
 
 /// What becomes of a container, in the order of the text.
@@ -26,7 +35,7 @@ impl DockerMetrics {
     /// flows for a reason of Weir's own.
     #[must_use]
     pub fn of(
-        connected: bool,
+        hosts: BTreeMap<String, HostMetrics>,
         counts: Counts,
         discovered: &Discovered,
         is_held: impl Fn(&crate::model::Endpoint) -> bool,
@@ -53,7 +62,7 @@ impl DockerMetrics {
             };
             *containers.entry(verdict).or_default() += 1;
         }
-        Self { connected, containers, refused, counts }
+        Self { hosts, containers, refused, counts }
     }
 }
 
@@ -67,13 +76,31 @@ pub(super) fn families(input: Option<&DockerMetrics>) -> Vec<Family> {
         };
         counts.iter().map(sample).collect()
     };
+    let of_hosts = |number: &dyn Fn(&HostMetrics) -> u64| {
+        let sample = |(name, host): (&String, &HostMetrics)| {
+            (vec![("host", name.clone())], Value::Number(number(host)))
+        };
+        docker.hosts.iter().map(sample).collect()
+    };
     let Counts { events, lists, last_event_s } = docker.counts;
     vec![
         family(
             "weir_docker_connected",
-            "1 if the Docker engine answers, else 0.",
+            "1 if every Docker engine that is followed answers, else 0.",
             Kind::Gauge,
-            one(u64::from(docker.connected)),
+            one(u64::from(docker.hosts.values().all(|host| host.connected))),
+        ),
+        family(
+            "weir_docker_host_connected",
+            "1 if the Docker engine of the host answers, else 0.",
+            Kind::Gauge,
+            of_hosts(&|host| u64::from(host.connected)),
+        ),
+        family(
+            "weir_docker_host_running",
+            "Containers that run on the host, as last seen.",
+            Kind::Gauge,
+            of_hosts(&|host| host.running),
         ),
         family(
             "weir_docker_containers",
@@ -125,7 +152,7 @@ mod tests {
         let finding = |verdict| Finding { id: String::new(), name: String::new(), verdict };
         let containers = verdicts.map(finding).to_vec();
         let discovered = Discovered { containers, ..Discovered::default() };
-        let metrics = DockerMetrics::of(true, Counts::default(), &discovered, |_| false);
+        let metrics = DockerMetrics::of(BTreeMap::new(), Counts::default(), &discovered, |_| false);
         let expected =
             [("held", 1), ("ignored", 1), ("published", 1), ("refused", 2), ("still", 1)];
         assert_eq!(metrics.containers, BTreeMap::from(expected));

@@ -15,7 +15,7 @@ use lb_common::{
     pipeline::verdict::{Class, Reason},
 };
 
-pub use self::docker::DockerMetrics;
+pub use self::docker::{DockerMetrics, HostMetrics};
 use self::text::{Family, Kind, Labels, Value, encode};
 use crate::{
     admin::report::{LoadReport, ScaleReport},
@@ -76,7 +76,7 @@ pub struct BackendMetrics {
 }
 
 /// The names of all samples, in the order of the text.
-pub const NAMES: [&str; 41] = [
+pub const NAMES: [&str; 43] = [
     "weir_service_flows_total",
     "weir_service_packets_total",
     "weir_service_bytes_total",
@@ -113,6 +113,8 @@ pub const NAMES: [&str; 41] = [
     "weir_round_seconds",
     "weir_build_info",
     "weir_docker_connected",
+    "weir_docker_host_connected",
+    "weir_docker_host_running",
     "weir_docker_containers",
     "weir_docker_refused",
     "weir_docker_events_total",

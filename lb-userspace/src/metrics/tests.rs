@@ -111,7 +111,10 @@ fn input() -> MetricsInput {
         reloads_failed: 1,
         round: (Duration::from_millis(250), Duration::from_millis(500)),
         docker: Some(DockerMetrics {
-            connected: true,
+            hosts: BTreeMap::from([(
+                "east".to_owned(),
+                HostMetrics { connected: true, running: 5 },
+            )]),
             containers: BTreeMap::from([("held", 2), ("published", 3)]),
             refused: BTreeMap::from([("label", 4)]),
             counts: Counts { events: 21, lists: 22, last_event_s: 23 },
@@ -172,6 +175,8 @@ fn every_number_has_its_sample() {
         ("weir_round_seconds{part=\"load\"}", 250),
         ("weir_round_seconds{part=\"all\"}", 500),
         ("weir_docker_connected", 1),
+        ("weir_docker_host_connected{host=\"east\"}", 1),
+        ("weir_docker_host_running{host=\"east\"}", 5),
         ("weir_docker_containers{verdict=\"held\"}", 2),
         ("weir_docker_containers{verdict=\"published\"}", 3),
         ("weir_docker_refused{reason=\"label\"}", 4),

@@ -14,7 +14,7 @@ mod tunnel;
 pub use config::{
     Admin, Attach, Config, Hairpin, HostClients, Interfaces, Limits, Ping, Timeouts, Unserved,
 };
-pub use docker::{Docker, LabelRule, Selector};
+pub use docker::{Docker, DockerHost, EngineAddress, Home, LabelRule, Reach, Selector, TlsAddress};
 pub use endpoint::{Endpoint, Listen, PortRange, Protocol};
 pub use health::{AllDown, HealthCheck, Probe};
 pub use publish::{HostPorts, Publish};

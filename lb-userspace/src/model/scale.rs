@@ -23,8 +23,8 @@ pub struct Scale {
     pub bucket: Duration,
     /// The values a forecast is made of.
     pub window: u32,
-    /// How long a replica needs until it answers.
-    pub start_time: Duration,
+    /// How long a replica needs until it answers; `None`: as is seen.
+    pub start_time: Option<Duration>,
     /// How long after that until it has its whole share.
     pub warm_up: Duration,
     /// Replicas go that were not wanted for so long.

@@ -87,7 +87,8 @@ pub(super) fn unplaced(problem: &Problem, homes: &Homes) -> Vec<Unplaced> {
     state.unplaced().map(named).collect()
 }
 
-fn reason(state: &State<'_>, item: usize) -> Reason {
+/// What keeps a replica from all nodes as they are.
+pub(super) fn reason(state: &State<'_>, item: usize) -> Reason {
     let problem = state.problem;
     let class = problem.class(item);
     if !class.selected.contains(&true) {

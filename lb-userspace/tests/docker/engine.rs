@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lb_userspace::lab::Lab;
+use lb_userspace::lab::{Lab, Netns};
 use nix::{
     mount::{MntFlags, umount2},
     sys::signal::{Signal, kill},
@@ -25,15 +25,33 @@ pub(crate) struct Engine {
     child: RefCell<Option<Child>>,
     /// Whether containers outlive the engine, which Swarm does not know.
     live_restore: Cell<bool>,
+    /// What else it is started with.
+    options: RefCell<Vec<String>>,
+    /// The third byte of its bridge's network, and that of the first of the others.
+    networks: (u8, u8),
     directory: PathBuf,
 }
 
 impl Engine {
     /// A place for an engine that does not run yet.
     pub(crate) fn new(directory: &Path) -> Self {
-        let directory = directory.join("docker");
+        Self::with_networks(directory.join("docker"), (128, 144))
+    }
+
+    /// The same for the engine of another host.
+    pub(crate) fn of_another(directory: &Path) -> Self {
+        Self::with_networks(directory.join("other"), (129, 160))
+    }
+
+    fn with_networks(directory: PathBuf, networks: (u8, u8)) -> Self {
         fs::create_dir(&directory).unwrap();
-        Self { child: RefCell::new(None), live_restore: Cell::new(true), directory }
+        let (child, options) = (RefCell::new(None), RefCell::default());
+        Self { child, live_restore: Cell::new(true), options, networks, directory }
+    }
+
+    /// Starts with these options, too.
+    pub(crate) fn options(&self, options: Vec<String>) {
+        self.options.replace(options);
     }
 
     pub(crate) fn socket(&self) -> PathBuf {
@@ -48,16 +66,23 @@ impl Engine {
     /// Starts the engine in the balancer's namespace. Containers outlive it until it is started
     /// again, as with `live-restore` on a real host.
     pub(crate) fn start(&self, lab: &Lab) {
+        self.start_in(lab.lb());
+    }
+
+    /// The same in another namespace.
+    pub(crate) fn start_in(&self, netns: &Netns) {
         let log = File::options().create(true).append(true).open(self.directory.join("log"));
         let log = log.unwrap();
         let path = |name: &str| self.directory.join(name);
-        let mut command = lab.lb().command("dockerd");
+        let mut command = netns.command("dockerd");
         command.arg("--data-root").arg(path("data")).arg("--exec-root").arg(path("exec"));
         command.arg("--pidfile").arg(path("docker.pid"));
         command.arg("-H").arg(format!("unix://{}", self.socket().display()));
-        command.args(["--bip", "198.18.128.1/24"]);
+        let (bridge, others) = self.networks;
+        command.arg("--bip").arg(format!("198.18.{bridge}.1/24"));
         command.args(Some("--live-restore").filter(|_| self.live_restore.get()));
-        command.args(["--default-address-pool", "base=198.18.144.0/20,size=24"]);
+        let pool = format!("base=198.18.{others}.0/20,size=24");
+        command.arg("--default-address-pool").arg(pool).args(&*self.options.borrow());
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         self.child.replace(Some(command.spawn().unwrap()));
         eventually("the engine answers", || {

@@ -11,7 +11,7 @@ use std::{
     thread,
 };
 
-use lb_userspace::docker;
+use lb_userspace::{docker, model::DockerHost};
 use nix::{
     sys::signal::Signal,
     unistd::{Uid, setfsuid},
@@ -113,7 +113,8 @@ fn a_daemon_that_is_killed_finds_its_containers_again_under_load() {
 /// What is said of a socket.
 fn obstacle(socket: &Path) -> String {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(docker::containers(socket)).unwrap_err().to_string()
+    let host = DockerHost::here(socket.to_owned());
+    runtime.block_on(docker::containers(&host)).unwrap_err().to_string()
 }
 
 #[test]

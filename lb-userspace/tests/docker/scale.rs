@@ -98,6 +98,61 @@ fn a_template_that_never_ran_is_enough() {
 }
 
 #[test]
+fn a_replica_that_is_undrained_by_hand_stays() {
+    let world = World::new(&service("min: 3, executor: docker"));
+    world.engine.run("server", "web-1", &["--label=app=web", "--stop-timeout=1"]);
+    eventually("three serve", || count(&world, "healthy") == 3);
+    let last = |name: &str| format!("{}:8080", world.engine.address(name, "bridge"));
+    world.configure(&service("executor: docker"));
+    let kept = std::cell::RefCell::new(String::new());
+    world.while_loaded_at(20, false, || {
+        eventually("one is on its way out", || {
+            let draining = told(&world)["draining"].clone();
+            let Some(name) = draining[0].as_str() else { return false };
+            kept.replace(name.to_owned());
+            world.weir(&["undrain", &last(name)]).status.success()
+        });
+        let two = ["web-1", &kept.borrow()].map(str::to_owned);
+        eventually("the other one goes", || containers(&world) == two);
+        assert_eq!(world.backend(&world.engine.address(&two[1], "bridge")).0, "up");
+        // And it goes with somebody's leave.
+        assert!(world.weir(&["drain", &last(&two[1])]).status.success());
+        assert!(world.weir(&["undrain", &last(&two[1])]).status.success());
+    });
+    assert!(world.log().contains("replica undrained by hand: it stays"), "{}", world.log());
+}
+
+#[test]
+fn labels_ask_for_replicas_as_the_file_does() {
+    let world = World::new("");
+    let labels = [
+        "--label=weir.enable=true",
+        "--label=weir.service=web",
+        "--label=weir.listen=198.18.1.1:80",
+        "--label=weir.scale.min=4",
+        "--label=weir.scale.max=5",
+        "--label=weir.scale.bucket=1s",
+        "--label=weir.scale.executor=docker",
+    ];
+    world.engine.run("server", "web-1", &labels);
+    eventually("four serve", || count(&world, "healthy") == 4);
+    let all = ["web-1", "web-weir-1", "web-weir-2", "web-weir-3"];
+    assert_eq!(containers(&world), all);
+    assert_eq!((world.load(20).failures(), count(&world, "max")), (0, 5));
+    // Three starts are enough to know how long they take.
+    eventually("it is told how long", || {
+        let status = String::from_utf8(world.weir(&["status"]).stdout).unwrap();
+        status.contains("; nine of ten replicas answer after ")
+    });
+    let start = told(&world)["start_s"].as_f64().unwrap();
+    assert!((1.0..30.0).contains(&start), "{start}");
+    // The number of a service that is gone is nobody's.
+    world.engine.docker(&[&["rm", "-f"], &all[..]].concat());
+    eventually("nobody asks", || world.json(&["services"]).as_array().unwrap().is_empty());
+    assert_eq!(containers(&world), [""; 0]);
+}
+
+#[test]
 fn what_a_replica_can_take_is_learned() {
     let world = World::new(&service("executor: advise").replace("capacity: 100, ", ""));
     world.engine.run("server", "web-1", &["--label=app=web", "--cpus=0.1"]);

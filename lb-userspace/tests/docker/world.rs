@@ -35,6 +35,8 @@ pub(crate) struct World {
     directory: tempfile::TempDir,
     /// What the configuration says of processes of the host as clients.
     host_clients: RefCell<String>,
+    /// What the configuration has beside services.
+    sections: RefCell<String>,
     _alone: MutexGuard<'static, ()>,
 }
 
@@ -62,10 +64,15 @@ impl World {
 
     /// The same before anything was started.
     pub(crate) fn without_engine(services: &str) -> Self {
+        Self::with_machines(services, 0)
+    }
+
+    /// The same with so many other machines, of which nothing runs.
+    pub(crate) fn with_machines(services: &str, machines: u8) -> Self {
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         // As on a host where nobody switched it on: Docker then sets FORWARD to DROP.
         let plan = LabPlan {
-            backends: 0,
+            backends: machines,
             topology: Topology::Bridge,
             forwarding: false,
             ..LabPlan::default()
@@ -78,7 +85,8 @@ impl World {
         mount(Some("bpf"), &bpffs, Some("bpf"), MsFlags::empty(), none).unwrap();
         let engine = Engine::new(directory.path());
         let (weir, host_clients) = (RefCell::new(None), RefCell::new("off".to_owned()));
-        let world = Self { weir, engine, lab, directory, host_clients, _alone: alone };
+        let sections = RefCell::default();
+        let world = Self { weir, engine, lab, directory, host_clients, sections, _alone: alone };
         world.configure(services);
         world
     }
@@ -96,13 +104,19 @@ impl World {
         };
         let text = format!(
             "interfaces: [up0]\nattach: tc\nhost-clients: {}\n{services}docker: {{ socket: {} }}\n\
-             admin: {{ socket: {}, http: 127.0.0.1:9090 }}\n",
+             admin: {{ socket: {}, http: 127.0.0.1:9090 }}\n{}",
             self.host_clients.borrow(),
             self.engine.socket().display(),
             self.path("weir.sock").display(),
+            self.sections.borrow(),
         );
         fs::write(self.path("new.yaml"), text).unwrap();
         fs::rename(self.path("new.yaml"), self.path("weir.yaml")).unwrap();
+    }
+
+    /// Has the configuration say this, too, from the next time that it is written.
+    pub(crate) fn sections(&self, text: String) {
+        self.sections.replace(text);
     }
 
     /// Balances processes of this cgroup, too.

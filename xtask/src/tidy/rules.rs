@@ -49,6 +49,7 @@ fn is_pure(path: &str) -> bool {
         "config/watch.rs"
         | "docker/bindings.rs"
         | "docker/engine.rs"
+        | "docker/tls.rs"
         | "docker/follow.rs"
         | "docker/read.rs"
         | "docker/replicas.rs"

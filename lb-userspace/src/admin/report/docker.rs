@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 /// The containers of the host as backends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DockerReport {
-    /// The engine's socket.
-    pub socket: PathBuf,
-    /// Whether the engine answers.
+    /// The socket of this host's engine; `None`: it is not followed.
+    pub socket: Option<PathBuf>,
+    /// Whether it answers.
     pub connected: bool,
     /// Seconds since that changed.
     pub since_s: u64,
@@ -19,8 +19,38 @@ pub struct DockerReport {
     /// Why the engine does not answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// All hosts, where there are others than this one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<HostReport>,
     /// The containers, by name; what is said of them is what was last seen.
     pub containers: Vec<ContainerReport>,
+}
+
+/// A host with containers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostReport {
+    /// Name.
+    pub name: String,
+    /// Where its engine is asked.
+    pub engine: String,
+    /// Whether it answers.
+    pub connected: bool,
+    /// Seconds since that changed.
+    pub since_s: u64,
+    /// Why it does not answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Containers that run there, as last seen.
+    pub running: usize,
+    /// Cores that replicas may use, as far as that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<String>,
+    /// Memory that replicas may use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<String>,
+    /// What fails together with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
 }
 
 /// A container and what became of it.

@@ -8,7 +8,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    docker::{ContainerReport, ContainerVerdict, DockerReport},
+    docker::{ContainerReport, ContainerVerdict, DockerReport, HostReport},
     scale::{ScaleReport, ScaleSummary},
 };
 use super::names::deserialize_protocol;

@@ -62,6 +62,9 @@ pub struct ScaleReport {
     /// What went wrong so far: replicas that could not be made or taken away, ended or never
     /// answered; runs of the command that failed.
     pub failed: u64,
+    /// Seconds until nine of ten replicas answer, as configured or seen; `None`: nobody knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_s: Option<f64>,
     /// What does not work at the moment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,

@@ -7,9 +7,9 @@ use super::{
     EXAMPLE, mistakes, parse,
 };
 use crate::model::{
-    Algorithm, Attach, Config, Docker, Executor, FlowLimits, Forecast, Hairpin, Interfaces,
-    LabelRule, Limits, Ping, Policy, PortRange, Probe, ReportBy, Scale, SelfReport, ServiceName,
-    Template, Timeouts, Tunnel, Unserved,
+    Algorithm, Attach, Config, Docker, DockerHost, Executor, FlowLimits, Forecast, Hairpin,
+    Interfaces, LabelRule, Limits, Ping, Policy, PortRange, Probe, ReportBy, Scale, SelfReport,
+    ServiceName, Template, Timeouts, Tunnel, Unserved,
 };
 
 fn config(text: &str) -> Config {
@@ -128,7 +128,7 @@ fn replicas_have_a_bound_and_everything_else_has_a_default() {
         capacity: None,
         bucket: Duration::from_secs(15),
         window: 10,
-        start_time: Duration::from_mins(1),
+        start_time: None,
         warm_up: Duration::from_secs(30),
         down_window: Duration::from_mins(5),
         cooldown: Duration::from_mins(1),
@@ -151,7 +151,7 @@ fn replicas_have_a_bound_and_everything_else_has_a_default() {
         capacity: Some(50),
         bucket: Duration::from_secs(1),
         window: 100,
-        start_time: Duration::from_secs(2),
+        start_time: Some(Duration::from_secs(2)),
         warm_up: Duration::from_millis(1),
         down_window: Duration::from_secs(3),
         cooldown: Duration::from_secs(4),
@@ -179,17 +179,46 @@ fn docker(text: &str) -> Docker {
 #[test]
 fn containers_are_followed_if_anything_asks_for_them() {
     let chosen = "services: [{ name: a, listen: [198.18.0.1:80], docker: { label: app=a } }]\n";
-    let engine = Some(DOCKER_SOCKET_DEFAULT.into());
-    for (text, socket, selectors) in [
-        ("services: []\n".to_owned(), None, 0),
-        (chosen.to_owned(), engine.clone(), 1),
-        ("services: []\ndocker: {}\n".to_owned(), engine, 0),
-        ("services: []\ndocker: { enable: false }\n".to_owned(), None, 0),
-        (format!("{chosen}docker: {{ socket: /run/d.sock }}\n"), Some("/run/d.sock".into()), 1),
+    let here = |socket: &str| vec![DockerHost::here(socket.into())];
+    let engine = || here(DOCKER_SOCKET_DEFAULT);
+    for (text, hosts, selectors) in [
+        ("services: []\n".to_owned(), vec![], 0),
+        (chosen.to_owned(), engine(), 1),
+        ("services: []\ndocker: {}\n".to_owned(), engine(), 0),
+        ("services: []\ndocker: { enable: false }\n".to_owned(), vec![], 0),
+        (format!("{chosen}docker: {{ socket: /run/d.sock }}\n"), here("/run/d.sock"), 1),
     ] {
         let found = docker(&text);
-        assert_eq!((found.socket, found.selectors.len()), (socket, selectors), "{text}");
+        assert_eq!((found.hosts, found.selectors.len()), (hosts, selectors), "{text}");
     }
+}
+
+#[test]
+fn hosts_are_this_one_and_others() {
+    let text = "services: []
+hosts:
+  - { name: far, engine: 'tcp://[fd00:18::5]/', reach: routed, tls: { ca: /a, cert: /c, key: /k } }
+  - { name: here, cpus: 1500m, zone: a }
+  - { name: east, engine: 'unix:///run/e.sock', address: 198.18.5.2, memory: 1Gi, labels: [disk=fast] }
+";
+    let found = docker(text);
+    let told: Vec<String> = found
+        .hosts
+        .iter()
+        .map(|it| format!("{} {} {:?} {:?} {:?}", it.name, it.engine, it.reach, it.cpu, it.memory))
+        .collect();
+    let expected = [
+        "here /var/run/docker.sock None Some(1500) None",
+        "far tcp://[fd00:18::5]:2376 Some(Routed) None None",
+        "east /run/e.sock Some(Published(198.18.5.2)) None Some(1073741824)",
+    ];
+    assert_eq!(told, expected);
+    assert!(found.has_hosts() && found.hosts[2].labels["disk"] == "fast");
+    assert!(!docker("services: []\ndocker: { socket: /run/d.sock }\n").has_hosts());
+    // A balancer without containers of its own.
+    let alone = format!("{text}docker: {{ enable: false }}\n")
+        .replace("  - { name: here, cpus: 1500m, zone: a }\n", "");
+    assert_eq!(docker(&alone).hosts.len(), 2);
 }
 
 #[test]

@@ -7,11 +7,11 @@ use serde::{Deserialize, Deserializer, de::Visitor, forward_to_deserialize_any};
 use super::{
     super::{
         error::Mistake,
-        labels, publish,
+        label_names, publish,
         raw::{
             RawAdmin, RawAffinity, RawBackend, RawConfig, RawDocker, RawFlowLimits, RawHairpin,
-            RawHealth, RawLimits, RawReport, RawScale, RawSelector, RawService, RawSources,
-            RawTimeouts, RawTunnel,
+            RawHealth, RawHost, RawLimits, RawReport, RawScale, RawSelector, RawService,
+            RawSources, RawTimeouts, RawTls, RawTunnel,
         },
     },
     mistakes,
@@ -87,7 +87,9 @@ fn every_field_is_in_the_manual() {
         ("`services[].docker`", fields::<RawSelector>()),
         ("`services[].scale`", fields::<RawScale>()),
         ("`docker`", fields::<RawDocker>()),
-        ("`docker` labels", labels::LABELS.to_vec()),
+        ("`hosts[]`", fields::<RawHost>()),
+        ("`hosts[].tls`", fields::<RawTls>()),
+        ("`docker` labels", label_names::LABELS.to_vec()),
         ("`admin`", fields::<RawAdmin>()),
         ("`timeouts`", fields::<RawTimeouts>()),
         ("`limits`", fields::<RawLimits>()),

@@ -6,10 +6,11 @@ use super::{
     super::{
         address,
         error::{Mistake, Report},
-        field::{At, Field},
-        raw::{RawDocker, RawSelector},
+        field::{At, Field, List},
+        raw::{RawDocker, RawHost, RawSelector},
         scalar,
     },
+    hosts,
     scale::without_containers,
     service::Checked,
 };
@@ -24,6 +25,7 @@ const STATE_NAME: &str = "ports.json";
 /// A service that chooses containers has them followed; so has the section itself.
 pub(super) fn docker(
     raw: &Field<RawDocker>,
+    others: &List<RawHost>,
     services: &[Checked],
     admin: &Admin,
     report: &mut Report,
@@ -39,7 +41,7 @@ pub(super) fn docker(
     }
     let chosen =
         || services.iter().filter_map(|service| Some((service, service.selector.as_ref()?)));
-    if !enable {
+    if !enable && others.is_absent() {
         for (_, At { place, .. }) in chosen() {
             let mistake = Mistake::new("this service chooses containers, which are not followed");
             report.add(*place, mistake.hint("`docker` has `enable: false`"));
@@ -48,13 +50,16 @@ pub(super) fn docker(
     let selectors: BTreeMap<_, _> = chosen()
         .filter_map(|(service, at)| Some((service.name.clone()?, at.value.clone())))
         .collect();
-    let follow = enable && (raw.given().is_some() || !selectors.is_empty());
+    let wanted = raw.given().is_some() || !selectors.is_empty() || !others.is_absent();
+    let here = (enable && wanted).then_some(socket);
+    let hosts = hosts::hosts(others, here, report);
+    let follow = !hosts.is_empty();
     if !follow {
         for service in services {
             without_containers(service.scale.as_ref(), report);
         }
     }
-    Docker { socket: follow.then_some(socket), ports, state: follow.then_some(state), selectors }
+    Docker { hosts, ports, state: follow.then_some(state), selectors }
 }
 
 pub(super) fn selector(raw: &Field<RawSelector>, report: &mut Report) -> Option<At<Selector>> {

@@ -7,9 +7,10 @@ pub(super) mod backends;
 mod docker;
 pub(super) mod health;
 mod host;
+mod hosts;
 pub(super) mod listens;
 pub(super) mod report;
-mod scale;
+pub(super) mod scale;
 mod service;
 mod totals;
 mod tunnel;
@@ -53,7 +54,7 @@ pub(super) fn validate(raw: &RawConfig, report: &mut Report) -> Loaded {
     backends::without_loops(&services, report);
     backends::of_one_cgroup(&services, report);
     totals::within(&limits, &services, report);
-    let docker = docker::docker(&raw.docker, &services, &admin, report);
+    let docker = docker::docker(&raw.docker, &raw.hosts, &services, &admin, report);
     let services = services.into_iter().filter_map(service::Checked::into_service).collect();
     let drain = drain.unwrap_or(DRAIN_DEFAULT);
     let config = Config {

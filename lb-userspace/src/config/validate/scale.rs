@@ -21,14 +21,13 @@ const BUCKET_MAX: Duration = Duration::from_mins(5);
 const WINDOW_DEFAULT: u32 = 10;
 /// Fewer values are no forecast; more than an hour of them says nothing about the next minute.
 const WINDOW: (u32, u32) = (5, 100);
-const START_DEFAULT: Duration = Duration::from_mins(1);
 const WARM_UP_DEFAULT: Duration = Duration::from_secs(30);
 const DOWN_WINDOW_DEFAULT: Duration = Duration::from_mins(5);
 const COOLDOWN_DEFAULT: Duration = Duration::from_mins(1);
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 
 /// What a service says about its replicas, with the place of that.
-pub(super) fn scale(
+pub(in super::super) fn scale(
     service: &RawService,
     policy: Option<Policy>,
     report: &mut Report,
@@ -48,7 +47,7 @@ pub(super) fn scale(
     let time = |field: &Field<String>, default, report: &mut Report| {
         field.parse_or(report, scalar::duration, default).unwrap_or(default)
     };
-    let start_time = time(&raw.start_time, START_DEFAULT, report);
+    let start_time = raw.start_time.parse(report, scalar::duration).map(|at| at.value);
     let warm_up = time(&raw.warm_up, WARM_UP_DEFAULT, report);
     let down_window = time(&raw.down_window, DOWN_WINDOW_DEFAULT, report);
     let cooldown = time(&raw.cooldown, COOLDOWN_DEFAULT, report);

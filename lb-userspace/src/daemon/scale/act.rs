@@ -2,21 +2,20 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::{info, warn};
 
-use super::{command::Hook, sight::Sight};
+use super::{command::Hook, make::Made, sight::Sight};
 use crate::{
     autoscale::{
-        Fleet, Replica, Rules, Standing,
+        Fleet, Replica, Rules, Settings, Standing,
         fleet::{Removal, Step},
     },
     chain::one_line,
-    docker::{self, Inspected, REPLICA_LABEL},
+    docker,
     model::{Endpoint, Executor, Scale, ServiceName, Template},
 };
 
@@ -48,8 +47,10 @@ pub(super) struct Job<'a> {
 pub(super) struct Trade {
     pub(super) fleet: Fleet,
     pub(super) hook: Hook,
-    /// Names that are given to what is being made.
-    names: BTreeSet<String>,
+    /// What is being made.
+    pub(super) made: Made,
+    /// The endpoints of those on the way out that were ordered to take no new flows.
+    ordered: BTreeSet<Endpoint>,
     /// What would be done, if it was meant.
     pub(super) would: Vec<String>,
     /// Why nothing can be done at the moment.
@@ -68,6 +69,17 @@ impl Trade {
         self.fleet.drains(id)
     }
 
+    /// How long a replica may take as usual. What was learned never makes anybody impatient.
+    fn start_time(&self, scale: &Scale) -> Duration {
+        let learned = || self.fleet.start_time().unwrap_or_default().max(Settings::START);
+        scale.start_time.unwrap_or_else(learned)
+    }
+
+    /// Whether somebody wants a container to stay.
+    pub(super) fn keeps(&self, id: &str) -> bool {
+        self.fleet.keeps(id)
+    }
+
     /// What does not work.
     pub(super) fn trouble(&self, now: Instant) -> Option<String> {
         let own = || self.fleet.trouble(now).or_else(|| self.hook.trouble(now));
@@ -77,10 +89,10 @@ impl Trade {
     pub(super) fn hear(&mut self, now: Instant, service: &ServiceName, outcome: Outcome) {
         match outcome {
             Outcome::Created(name, result) => {
-                self.names.remove(&name);
+                let host = self.made.end(now, &name, result.as_ref().ok());
                 match &result {
-                    Ok(_) => info!(%service, container = name, "replica made"),
-                    Err(error) => warn!(%service, container = name, "no replica: {error}"),
+                    Ok(_) => info!(%service, container = name, host, "replica made"),
+                    Err(error) => warn!(%service, container = name, host, "no replica: {error}"),
                 }
                 self.fleet.created(now, result);
             }
@@ -140,13 +152,16 @@ impl Trade {
                 return Vec::new();
             }
         }
-        let replicas = sight.replicas(job.name, self);
+        self.made.look(sight.now, sight.containers.engines.containers());
+        let mut orders = self.watch_the_drained(job, sight);
+        let replicas = sight.leavers_last(job.name, self, job.desired);
         let names: BTreeMap<&str, &str> =
             replicas.iter().map(|one| (one.id.as_str(), one.name.as_str())).collect();
         let rules = Rules {
             desired: job.desired,
-            patience: job.scale.start_time * PATIENCE,
+            patience: self.start_time(job.scale) * PATIENCE,
             drain: sight.state.config.drain,
+            frozen: sight.misses_engines(),
         };
         let name_of = |id: &str| names.get(id).copied().unwrap_or_default().to_owned();
         if job.scale.dry_run {
@@ -154,13 +169,13 @@ impl Trade {
             self.would = steps.iter().map(|step| would(step, &name_of)).collect();
             return Vec::new();
         }
-        let mut orders = Vec::new();
         for step in self.fleet.plan(sight.now, &rules, &replicas) {
             match step {
                 Step::Create => self.create(job, sight, template),
                 Step::Drain(id) => {
                     info!(service = %job.name, container = name_of(&id), "replica drained");
                     let ends = sight.endpoints(job.name, &id);
+                    self.ordered.extend(&ends);
                     orders.extend(ends.into_iter().map(|end| (end, true)));
                 }
                 Step::Undrain(id) => {
@@ -174,71 +189,61 @@ impl Trade {
         orders
     }
 
+    /// Drains what has appeared of those on the way out, and lets those go on that somebody has
+    /// undrained by hand.
+    fn watch_the_drained(&mut self, job: &Job<'_>, sight: &Sight<'_>) -> Vec<(Endpoint, bool)> {
+        let leaving: Vec<(String, Vec<Endpoint>)> =
+            self.fleet.leaving().map(|id| (id.clone(), sight.endpoints(job.name, id))).collect();
+        let all: BTreeSet<Endpoint> = leaving.iter().flat_map(|(_, ends)| ends).copied().collect();
+        self.ordered.retain(|end| all.contains(end));
+        let mut orders = Vec::new();
+        for (id, ends) in leaving {
+            let undrained =
+                |end: &&Endpoint| self.ordered.contains(*end) && !sight.state.is_drained(end);
+            let kept = ends.iter().any(|end| undrained(&end));
+            if kept {
+                info!(service = %job.name, container = id, "replica undrained by hand: it stays");
+                self.fleet.keep(&id);
+            } else {
+                self.ordered.extend(&ends);
+            }
+            let wrong = ends.into_iter().filter(|end| sight.state.is_drained(end) == kept);
+            orders.extend(wrong.map(|end| (end, !kept)));
+        }
+        orders
+    }
+
     fn create(&mut self, job: &Job<'_>, sight: &Sight<'_>, template: Option<&Template>) {
-        let socket = sight.containers.given.docker.socket.clone();
-        let found = self.template(job.name, sight, template);
-        let (Some(socket), Ok(found)) = (socket, &found) else {
-            let why = found.err().unwrap_or_else(|| "no engine is followed".to_owned());
-            self.fleet.created(sight.now, Err(why));
-            return;
+        let order = match self.order(job.name, sight, template) {
+            Ok(order) => order,
+            Err(why) => return self.fleet.created(sight.now, Err(why)),
         };
-        let name = self.free_name(job.name, &sight.containers.view.containers);
-        self.names.insert(name.clone());
-        let (tell, service, found) = (job.tell.clone(), job.name.clone(), found.clone());
+        self.made.begin(&order);
+        let (tell, service) = (job.tell.clone(), job.name.clone());
         tokio::spawn(async move {
-            let made = docker::create(&socket, &found, service.as_str(), &name).await;
+            let made = docker::create(&order).await;
             let made = made.map_err(|error| one_line(&error.into()));
             // A daemon that has ended needs no answer.
-            drop(tell.send((service, Outcome::Created(name, made))));
+            drop(tell.send((service, Outcome::Created(order.name, made))));
         });
     }
 
     fn remove(job: &Job<'_>, sight: &Sight<'_>, id: &str, name: String, why: &Removal) {
         info!(service = %job.name, container = name, "replica goes: {why}");
-        let socket: PathBuf = sight.containers.given.docker.socket.clone().unwrap_or_default();
+        let engines = &sight.containers.engines;
+        let found = engines.containers().iter().find(|one| one.id == id);
+        let host = found.and_then(|one| engines.of(one)).map(|one| one.host.clone());
         let (tell, service, id) = (job.tell.clone(), job.name.clone(), id.to_owned());
         tokio::spawn(async move {
-            let gone = docker::remove(&socket, &id, &name).await;
+            let gone = match host {
+                Some(host) => docker::remove(&host, &id, &name).await,
+                // Somebody else was faster.
+                None => Ok(()),
+            };
             let gone = gone.map_err(|error| one_line(&error.into()));
             // A daemon that has ended needs no answer.
             drop(tell.send((service, Outcome::Removed(id, name, gone))));
         });
-    }
-
-    /// The id or name of the container that replicas are made after.
-    fn template(
-        &self,
-        service: &ServiceName,
-        sight: &Sight<'_>,
-        template: Option<&Template>,
-    ) -> Result<String, String> {
-        let mut all: Vec<&Inspected> = sight.containers.view.containers.iter().collect();
-        // The oldest one, rather one that was not made here.
-        let is_own = |one: &Inspected| one.labels.contains_key(REPLICA_LABEL);
-        all.sort_by_key(|one| (is_own(one), &one.created, &one.id));
-        let replicas = sight.replicas(service, self);
-        let fits = |one: &&Inspected| match template {
-            Some(Template::Name(name)) => one.name == *name,
-            Some(Template::Label(rule)) => rule.matches(&one.labels),
-            None => replicas.iter().any(|replica| replica.id == one.id),
-        };
-        let found = all.into_iter().find(fits).map(|one| one.id.clone());
-        found.ok_or_else(|| {
-            let what = match template {
-                Some(Template::Name(name)) => format!("called {name}"),
-                Some(Template::Label(rule)) => format!("with the label {rule}"),
-                None => format!("of service {service}"),
-            };
-            format!("there is no container {what} to make replicas after")
-        })
-    }
-
-    /// The first name that nobody has.
-    fn free_name(&self, service: &ServiceName, containers: &[Inspected]) -> String {
-        let taken: BTreeSet<&str> = containers.iter().map(|one| one.name.as_str()).collect();
-        let name = |number: u32| format!("{service}-weir-{number}");
-        let is_free = |name: &String| !taken.contains(name.as_str()) && !self.names.contains(name);
-        (1..=u32::MAX).map(name).find(is_free).unwrap_or_default()
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod act;
 mod command;
+mod make;
 mod report;
 mod sight;
 
@@ -112,6 +113,11 @@ impl Scaling {
             self.offered = Offered::new(Buckets::new(self.scale.bucket));
         }
         self.pods.look(now, sight, name);
+        if self.scale.start_time.is_none()
+            && let Some(start) = self.trade.fleet.start_time()
+        {
+            mind.learn_start(start);
+        }
         let mut changed = None;
         for rate in self.offered.read(now, seen.flows, &seen.readings) {
             // What nobody serves is not seen: the dataplane turns it away.

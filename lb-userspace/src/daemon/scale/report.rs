@@ -97,6 +97,10 @@ impl Daemon {
             removed,
             failed,
             trouble: trade.trouble(now),
+            start_s: scale
+                .start_time
+                .or_else(|| trade.fleet.start_time())
+                .map(|it| it.as_secs_f64()),
         }
     }
 }
@@ -107,6 +111,10 @@ fn text(scaling: &Scaling, last: Option<&Last>) -> String {
         return format!("waiting for the load of the first {seconds} s");
     };
     let mut text = last.decision.to_string();
+    if let (None, Some(start)) = (scaling.scale.start_time, scaling.trade.fleet.start_time()) {
+        let start = format!("; nine of ten replicas answer after {:.0} s", start.as_secs_f64());
+        text.push_str(&start);
+    }
     for would in &scaling.trade.would {
         text.push_str("; ");
         text.push_str(would);

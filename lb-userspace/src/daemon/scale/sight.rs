@@ -12,6 +12,7 @@ use super::{
         Daemon,
         capacities::{Capacities, Who},
         containers::Containers,
+        engines::Watched,
         state::State,
     },
     act::Trade,
@@ -19,7 +20,7 @@ use super::{
 use crate::{
     admin::report::BackendState,
     autoscale::{Pod, Replica, Sample, Standing},
-    docker::{Inspected, Link, REPLICA_LABEL, State as ContainerState},
+    docker::{Finding, Inspected, Link, REPLICA_LABEL, Rooms, State as ContainerState, Verdict},
     load::{Guard, sample::Resource},
     model::{Endpoint, Policy, Service, ServiceName},
 };
@@ -96,13 +97,77 @@ impl Sight<'_> {
         self.state.config.services.iter().find(|service| service.name == *name)
     }
 
-    /// Whether the engine's containers are known, and how it is called.
-    pub(super) const fn engine(&self) -> Result<bool, &String> {
-        match &self.containers.view.link {
-            Link::Connecting => Ok(false),
-            Link::Connected { .. } => Ok(true),
-            Link::Lost { why } => Err(why),
+    /// Whether containers can be made and taken away on some host, each host having spoken; or why
+    /// not.
+    pub(super) fn engine(&self) -> Result<bool, String> {
+        let engines = &self.containers.engines;
+        let why = |one: &Watched| match &one.view.link {
+            Link::Lost { why } => Some(why.clone()),
+            Link::Connecting | Link::Connected { .. } => None,
+        };
+        if !engines.have_spoken() || engines.is_empty() {
+            return Ok(false);
         }
+        if engines.iter().any(Watched::is_connected) {
+            return Ok(true);
+        }
+        Err(engines.iter().find_map(why).unwrap_or_default())
+    }
+
+    /// Whether the engine of some host does not answer.
+    pub(super) fn misses_engines(&self) -> bool {
+        !self.containers.engines.iter().all(Watched::is_connected)
+    }
+
+    /// The hosts that can be asked, for replicas of a service.
+    pub(super) fn rooms(&self, name: &ServiceName) -> Rooms<'_> {
+        let engines = &self.containers.engines;
+        let reached = engines.iter().filter(|one| one.is_connected());
+        let hosts = reached.filter_map(|one| Some((&one.host, one.view.machine?)));
+        let findings = &self.containers.discovered.containers;
+        let service = |finding: &'_ Finding| match &finding.verdict {
+            Verdict::Published { places, .. } => {
+                let is_it = places.iter().any(|(service, _)| service == name);
+                let first = places.first().map(|(service, _)| service.as_str().to_owned());
+                if is_it { Some(name.as_str().to_owned()) } else { first }
+            }
+            Verdict::Ignored(_) | Verdict::Still(_) | Verdict::Refused(_) => None,
+        };
+        let services = findings.iter().filter_map(|one| Some((one.id.clone(), service(one)?)));
+        Rooms {
+            hosts: hosts.filter(|(_, [cpu, memory, ..])| *cpu > 0 && *memory > 0).collect(),
+            containers: engines.containers(),
+            services: services.collect(),
+        }
+    }
+
+    /// The replicas with those last that shall go, the first to go the last one.
+    pub(super) fn leavers_last(
+        &self,
+        name: &ServiceName,
+        trade: &Trade,
+        desired: u32,
+    ) -> Vec<Replica> {
+        let mut replicas = self.replicas(name, trade);
+        let live = |one: &&Replica| {
+            matches!(one.standing, Standing::Healthy | Standing::Starting) && !trade.drains(&one.id)
+        };
+        let count = replicas.iter().filter(live).count();
+        let surplus = count.saturating_sub(usize::try_from(desired).unwrap_or(usize::MAX));
+        if surplus == 0 || self.containers.engines.iter().count() < 2 {
+            return replicas;
+        }
+        let may_go =
+            |one: &&Replica| one.own && one.standing == Standing::Healthy && !trade.keeps(&one.id);
+        let candidates: Vec<&str> =
+            replicas.iter().filter(live).filter(may_go).map(|one| one.id.as_str()).collect();
+        let leaving = replicas.iter().map(|one| one.id.as_str()).filter(|id| trade.drains(id));
+        let leaving = leaving.collect();
+        let leavers = self.rooms(name).leavers(name.as_str(), &candidates, &leaving, surplus);
+        let turn = |one: &Replica| leavers.iter().rev().position(|id| *id == one.id);
+        // Those that stay come first, in their order.
+        replicas.sort_by_key(turn);
+        replicas
     }
 
     /// The replicas that are there to stay, and how many of them take new flows. The first is none
@@ -112,8 +177,7 @@ impl Sight<'_> {
         let lives = |one: &&Replica| matches!(one.standing, Standing::Healthy | Standing::Starting);
         let live = replicas.iter().filter(lives).filter(|one| !trade.drains(&one.id)).count();
         let up = replicas.iter().filter(|one| one.standing == Standing::Healthy).count();
-        let followed = self.containers.follower.is_some();
-        let known = !followed || self.containers.view.link != Link::Connecting;
+        let known = self.containers.engines.have_spoken();
         (known.then(|| u32::try_from(live).unwrap_or(u32::MAX)), up)
     }
 
@@ -147,7 +211,8 @@ impl Sight<'_> {
                 (end, None) => plain.push(end),
             }
         }
-        let mut containers: Vec<&Inspected> = self.containers.view.containers.iter().collect();
+        let engines = &self.containers.engines;
+        let mut containers: Vec<&Inspected> = engines.containers().iter().collect();
         containers.sort_by_key(|one| (&one.created, &one.id));
         let container = |one: &Inspected| {
             let own = one.labels.get(REPLICA_LABEL).is_some_and(|of| of == name.as_str());
@@ -156,10 +221,15 @@ impl Sight<'_> {
             if !own && endpoints.is_empty() {
                 return None;
             }
+            let reached = engines.of(one).is_some_and(Watched::is_connected);
             let standing = self.standing(one, endpoints, trade);
+            // Its host may be gone: what does not answer is none that counts.
+            let gone = !reached && standing != Standing::Healthy;
+            let standing = if gone { Standing::Leaving } else { standing };
             let flows = endpoints.iter().filter_map(|end| open.get(end)).sum();
-            let (id, name) = (one.id.clone(), one.name.clone());
-            Some(Replica { id, name, own, standing, flows })
+            let (id, name) = (one.id.clone(), one.title());
+            // Of what cannot be asked nothing is taken away.
+            Some(Replica { id, name, own: own && reached, standing, flows })
         };
         let mut replicas: Vec<Replica> = containers.into_iter().filter_map(container).collect();
         // One server has an address of each family.
@@ -201,6 +271,12 @@ impl Sight<'_> {
         } else {
             Standing::Starting
         }
+    }
+
+    /// Whether a backend is a container of another host.
+    fn is_elsewhere(&self, endpoint: &Endpoint) -> bool {
+        let provided = self.containers.discovered.backends.get(endpoint);
+        provided.is_some_and(|provided| provided.home.is_some())
     }
 
     /// The endpoints of a container of a service.
@@ -258,6 +334,7 @@ impl Pods {
     /// The replicas with their use of what limits them; none where nothing of the kind is measured.
     pub(super) fn told(&mut self, sight: &Sight<'_>, name: &ServiceName) -> Option<Vec<Pod>> {
         let mut pods: BTreeMap<String, Pod> = BTreeMap::new();
+        let mut elsewhere = BTreeSet::new();
         for ((endpoint, incarnation), known) in &self.known {
             let state = sight.state.backend_state(endpoint);
             let who = (*endpoint, incarnation.clone());
@@ -279,10 +356,27 @@ impl Pods {
             let pod = Pod { started, pending: false, ready, since, sample };
             // Both families of one container are one replica.
             let replica = incarnation.clone().unwrap_or_else(|| endpoint.to_string());
+            if sample.is_none() && sight.is_elsewhere(endpoint) {
+                elsewhere.insert(replica.clone());
+            }
             pods.entry(replica).or_insert(pod);
+        }
+        // Nobody measures those of other hosts: they are taken to be as busy as the rest.
+        let usual = usual(pods.values().filter_map(|pod| pod.sample));
+        for replica in elsewhere {
+            if let Some(pod) = pods.get_mut(&replica) {
+                pod.sample = pod.sample.or(usual);
+            }
         }
         self.measured.then(|| pods.into_values().collect())
     }
+}
+
+/// The middle one of these.
+fn usual(samples: impl Iterator<Item = Sample>) -> Option<Sample> {
+    let mut samples: Vec<Sample> = samples.collect();
+    samples.sort_by_key(|sample| sample.milli);
+    samples.get(samples.len() / 2).copied()
 }
 
 fn milli(used: f64) -> u64 {

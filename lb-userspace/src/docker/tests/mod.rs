@@ -1,18 +1,19 @@
 //! Containers and a configuration, and what becomes of them: a row is a description, the services
 //! of the file, the containers, and a line for each container and each service.
 
+mod hosts;
 mod ports;
 mod rows;
 
 use std::{collections::BTreeMap, net::IpAddr};
 
 use super::{
-    Addresses, Binding, Discovered, DockerHealth, Host, Inspected, Leases, NetworkMode, Refusal,
-    State, Verdict, services_of,
+    Addresses, Binding, Discovered, DockerHealth, Host, Inspected, Leases, NetworkMode, Open,
+    Refusal, State, Verdict, services_of,
 };
 use crate::{
     config::{self, Loaded},
-    model::{Config, Docker, HostPorts, Listen, PortRange, Protocol, Publish},
+    model::{Config, Docker, Home, HostPorts, Listen, PortRange, Protocol, Publish, Reach},
 };
 
 /// Description, services of the file, containers, expectation.
@@ -23,6 +24,7 @@ fn every_container_gets_its_verdict() {
     let failed: Vec<String> = rows::ROWS
         .iter()
         .chain(ports::ROWS)
+        .chain(hosts::ROWS)
         .map(|(description, file, containers, expected)| {
             (description, told(&discover(file, containers)), expected)
         })
@@ -36,7 +38,9 @@ fn every_container_gets_its_verdict() {
 
 #[test]
 fn the_order_of_the_list_decides_nothing() {
-    for (description, file, containers, _) in rows::ROWS.iter().chain(ports::ROWS) {
+    for (description, file, containers, _) in
+        rows::ROWS.iter().chain(ports::ROWS).chain(hosts::ROWS)
+    {
         let Loaded { config, docker } = loaded(file);
         let mut containers: Vec<Inspected> = made(containers);
         let forth = on_host(&containers, &config, &docker);
@@ -175,8 +179,9 @@ fn made(lines: &[&str]) -> Vec<Inspected> {
 }
 
 /// `name net=NETWORK:ADDRESS[,ADDRESS] mode=MODE state=STATE health=HEALTH expose=PORT[/udp]
-/// netns=INODE stopping started=TIME -p=[ADDRESS+]HOST:PORT[/udp] -P label=value…`, where `_` in a
-/// value is a space.
+/// netns=INODE stopping started=TIME -p=[ADDRESS+]HOST:PORT[/udp] -P open=ADDRESS+HOST:PORT[/udp]
+/// cpu=MILLICORES memory=BYTES label=value…`, where `_` in a value is a space, and at the end
+/// `home=HOST[@ADDRESS]`.
 fn container(line: &str) -> Inspected {
     let mut words = line.split_whitespace();
     let name = words.next().unwrap().to_owned();
@@ -212,6 +217,10 @@ fn container(line: &str) -> Inspected {
                 container.exposed.push((port.unwrap_or(value).parse().unwrap(), protocol));
             }
             "-P" => container.publish_all = true,
+            "open" => container.open.push(open(value)),
+            "cpu" => container.limits[0] = value.parse().unwrap(),
+            "memory" => container.limits[1] = value.parse().unwrap(),
+            "home" => container.settle(Some(home(value))),
             "-p" => container.bindings.push(binding(value)),
             label => {
                 container.labels.insert(label.to_owned(), value.replace('_', " "));
@@ -219,6 +228,27 @@ fn container(line: &str) -> Inspected {
         }
     }
     container
+}
+
+/// A port of the host that leads to the container.
+fn open(text: &str) -> Open {
+    let (address, rest) = text.split_once('+').unwrap();
+    let (host, port) = rest.split_once(':').unwrap();
+    let (port, protocol) = match port.strip_suffix("/udp") {
+        Some(port) => (port, Protocol::Udp),
+        None => (port, Protocol::Tcp),
+    };
+    let (address, host, port) = (address.parse().unwrap(), host.parse(), port.parse());
+    Open { port: port.unwrap(), protocol, address, host: host.unwrap() }
+}
+
+/// Another host, at an address or routed to.
+fn home(text: &str) -> Home {
+    let (name, reach) = match text.split_once('@') {
+        Some((name, address)) => (name, Reach::Published(address.parse().unwrap())),
+        None => (text, Reach::Routed),
+    };
+    Home { name: name.to_owned(), reach }
 }
 
 /// What the engine makes of `-p`: it publishes the port itself.

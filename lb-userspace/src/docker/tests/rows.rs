@@ -391,4 +391,20 @@ pub(super) const ROWS: &[Row<'_>] = &[
             "api at 198.18.0.7:80/tcp adaptive -> 198.18.144.2:8080*1",
         ],
     ),
+    (
+        "a number of replicas is for one service with one port, and the file decides",
+        LISTS,
+        &[
+            "a net=bridge:198.18.128.2 expose=80 weir.enable=true weir.listen=198.18.0.2:80 weir.scale.max=4",
+            "b net=bridge:198.18.128.3 weir.enable=true weir.publish=8080:80,8081:81 weir.scale.max=4",
+            "web net=bridge:198.18.128.4 weir.enable=true weir.port=8080 weir.scale.max=4",
+        ],
+        &[
+            "a: published",
+            "b: refused, service b publishes several ports, which are several services: one of them may have a scale, by weir.services.NAME.scale.*",
+            "web: refused, service web is in the configuration, which decides: remove weir.scale.*",
+            "web at 198.18.0.1:80/tcp adaptive -> 198.18.128.9:8080*1",
+            "a at 198.18.0.2:80/tcp adaptive -> 198.18.128.2:80*1",
+        ],
+    ),
 ];

@@ -4,6 +4,7 @@ mod backends;
 mod docker;
 mod health;
 mod host;
+mod hosts;
 mod listens;
 mod report;
 mod scale;
@@ -27,6 +28,7 @@ fn every_mistake_is_reported_where_it_is() {
         docker::ROWS,
         scale::ROWS,
         host::ROWS,
+        hosts::ROWS,
     ];
     let failed: Vec<String> = tables
         .concat()

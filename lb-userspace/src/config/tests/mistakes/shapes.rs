@@ -45,14 +45,14 @@ services: []
         "text",
         "services\n",
         &[
-            "1:1 expected the fields of the configuration, found `services` | the fields are `interfaces`, `attach`, `host-clients`, `unserved`, `ping`, `services`, `admin`, `timeouts`, `limits`, `hairpin`, `tunnel`, `source-ports`, `drain`, `docker`",
+            "1:1 expected the fields of the configuration, found `services` | the fields are `interfaces`, `attach`, `host-clients`, `unserved`, `ping`, `services`, `admin`, `timeouts`, `limits`, `hairpin`, `tunnel`, `source-ports`, `drain`, `docker`, `hosts`",
         ],
     ),
     (
         "a list",
         "- services\n",
         &[
-            "1:1 expected the fields of the configuration, found a list | the fields are `interfaces`, `attach`, `host-clients`, `unserved`, `ping`, `services`, `admin`, `timeouts`, `limits`, `hairpin`, `tunnel`, `source-ports`, `drain`, `docker`",
+            "1:1 expected the fields of the configuration, found a list | the fields are `interfaces`, `attach`, `host-clients`, `unserved`, `ping`, `services`, `admin`, `timeouts`, `limits`, `hairpin`, `tunnel`, `source-ports`, `drain`, `docker`, `hosts`",
         ],
     ),
     (
@@ -90,7 +90,7 @@ limit: { conns: 1 }
 zzz: 1
 ",
         &[
-            "2:1 unknown field `zzz` in the configuration | the fields are `interfaces`, `attach`, `host-clients`, `unserved`, `ping`, `services`, `admin`, `timeouts`, `limits`, `hairpin`, `tunnel`, `source-ports`, `drain`, `docker`",
+            "2:1 unknown field `zzz` in the configuration | the fields are `interfaces`, `attach`, `host-clients`, `unserved`, `ping`, `services`, `admin`, `timeouts`, `limits`, `hairpin`, `tunnel`, `source-ports`, `drain`, `docker`, `hosts`",
         ],
     ),
     (
