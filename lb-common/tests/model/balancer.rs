@@ -112,9 +112,9 @@ impl Balancer {
 
     /// Whether a packet would make a second flow of one client's port by another service address. If
     /// both went to one backend their answers would look alike, and nobody could tell them apart. Or whether it is
-    /// an answer to a port that nobody has seen.
+    /// about a port of ours that nobody has seen.
     pub fn cannot_tell(&self, frame: &[u8]) -> bool {
-        if self.may_be_unseen(frame) {
+        if self.is_about_either(frame) {
             return true;
         }
         let Ok(packet) = frame::read(frame) else { return false };

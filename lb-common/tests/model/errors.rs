@@ -72,10 +72,14 @@ impl Balancer {
             }
             return None;
         }
+        // What belongs to a port that is lost hears nothing of it.
+        if side == Side::Client && self.has_lost_source(&self.flows[at]) {
+            self.flows[at].heard[0] = now;
+            return None;
+        }
         self.flows[at].hear(side, now);
         let flow = self.flows[at].clone();
-        let gone = self.config.backends[&flow.id].generation != flow.generation
-            || self.has_lost_source(&flow);
+        let gone = self.config.backends[&flow.id].generation != flow.generation;
         (!flow.orphan && (side == Side::Backend || !gone)).then_some((side, flow))
     }
 

@@ -126,14 +126,16 @@ impl Flow {
 
     /// A packet of this side was heard.
     pub fn hear(&mut self, side: Side, now: u32) {
+        // By full NAT a flow lasts while either side speaks.
+        if self.ports.is_some() {
+            self.heard = [now; 2];
+        }
         let ear = self.ear(side);
         self.heard[ear] = now;
     }
 
     fn ear(&self, side: Side) -> usize {
-        // By full NAT a flow lasts while either side speaks.
-        let one = self.handshake && self.alone || self.ports.is_some();
-        usize::from(side == Side::Backend && !one)
+        usize::from(side == Side::Backend && !(self.handshake && self.alone))
     }
 
     /// The phase after a packet.

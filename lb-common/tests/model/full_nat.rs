@@ -83,8 +83,9 @@ impl Balancer {
         flow.ports.is_some() && self.config.backends[&flow.id].source != flow.seen_as.ip()
     }
 
-    /// Whether an answer, or an error about what a backend was sent, may be about a flow whose port was never seen.
-    pub fn may_be_unseen(&self, bytes: &[u8]) -> bool {
+    /// Whether an answer, or an error about what a backend was sent, may be about a flow whose port was never seen, or
+    /// about two flows.
+    pub fn is_about_either(&self, bytes: &[u8]) -> bool {
         let about = match frame::read(bytes) {
             Ok(packet) => Some(packet),
             Err(_) => message::report(bytes).map(|report| {
@@ -94,12 +95,24 @@ impl Balancer {
         };
         let Some(packet) = about else { return false };
         // The ports of a later fragment may be any.
-        let unseen = |flow: &Flow| {
-            let same = (packet.udp, packet.from) == (flow.udp, flow.backend);
-            let answers = same || packet.later() && packet.from.ip() == flow.backend.ip();
-            let waits = flow.ports.is_some() && flow.port().is_none();
-            waits && answers && packet.to.ip() == flow.seen_as.ip()
+        let answers = |flow: &Flow| {
+            let (from, to) = (packet.from, packet.to.ip());
+            let same = (packet.udp, from) == (flow.udp, flow.backend);
+            let ours = same || packet.later() && from.ip() == flow.backend.ip();
+            flow.ports.is_some() && ours && to == flow.seen_as.ip()
         };
+        // One client has the port that its flow had at another address once more.
+        let again = |flow: &Flow, other: &Flow| {
+            let of = |flow: &Flow| (flow.udp, flow.client, flow.vip, flow.backend);
+            !other.orphan
+                && of(flow) == of(other)
+                && other.port().is_none_or(|port| Some(port) == flow.port())
+        };
+        let twin = |flow: &Flow| self.flows.iter().any(|other| again(flow, other));
+        if self.flows.iter().any(|flow| flow.orphan && answers(flow) && twin(flow)) {
+            return true;
+        }
+        let unseen = |flow: &Flow| answers(flow) && flow.port().is_none();
         let known = |flow: &Flow| flow.side_of(&packet).is_some();
         self.flows.iter().any(unseen) && !self.flows.iter().any(known)
     }

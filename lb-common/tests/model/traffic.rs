@@ -316,7 +316,7 @@ impl Source {
         let all = services();
         let at = self.random.below(all.len() as u32) as usize;
         let (other, policy) = (all[at].clone(), self.random.of(&POLICIES));
-        let what = self.random.below(15);
+        let what = self.random.below(16);
         let backend = self.config.backends.get_mut(&id).unwrap();
         match what {
             0 => backend.state = State::Absent,
@@ -341,8 +341,8 @@ impl Source {
             10 => {
                 self.config.services.insert(other.id, other);
             }
-            11 => backend.source = own(backend.address, self.random.of(&[1, 1, 9])),
-            12 | 13 => self.config.ports = self.random.of(&PORTS),
+            11 | 12 => backend.source = next(backend.source),
+            13 | 14 => self.config.ports = self.random.of(&PORTS),
             _ => {
                 self.config.heartbeat = !self.config.heartbeat;
                 if let Some(service) = self.config.services.get_mut(&other.id) {
@@ -431,6 +431,15 @@ fn backends() -> std::collections::BTreeMap<u32, Backend> {
 fn own(backend: IpAddr, last: u8) -> IpAddr {
     let network = if backend.is_ipv4() { "198.18.10." } else { "fd00:18:10::" };
     ip(&format!("{network}{last}"))
+}
+
+/// The address after one: an address that was lost never comes back, as what is left of a flow over it could be taken
+/// for another flow of that client.
+fn next(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(v4) => IpAddr::V4((v4.to_bits() + 256).into()),
+        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() + 256).into()),
+    }
 }
 
 const V4: &str = "198.18.1.1";
