@@ -16,7 +16,8 @@ use lb_common::{
     tables::{MemoryTables, Stage, Tuple},
 };
 use table::{
-    frame::{Frame, tcp, udp},
+    frame::{CLIENT_MAC, Frame, LOCAL_MAC, tcp, udp},
+    pieces::{Icmp, Message, quote_least},
     world::{UPLINK, World, address},
 };
 
@@ -164,6 +165,30 @@ fn a_flow_that_lost_its_port_never_uses_it_again() {
     }
 }
 
+/// What a client says about an answer that it did not want.
+fn complaint(tables: &MemoryTables, number: u16) -> Reason {
+    let quoted = quote_least(&tcp(VIP, &client(number), "A"));
+    let message = Message::PortUnreachable;
+    let (macs, hops) = ((CLIENT_MAC, LOCAL_MAC), 64);
+    let (source, destination) = ("198.18.0.2", "198.18.1.50");
+    let mut bytes = Icmp { macs, source, destination, hops, message, quoted }.build();
+    process(&mut SlicePacket { bytes: &mut bytes, ingress: UPLINK }, tables, 1000).reason
+}
+
+#[test]
+fn errors_of_a_client_that_lost_its_port_reach_nobody() {
+    let mut tables = tables(20_000, 1);
+    open(&tables, 1..2);
+    assert_eq!(complaint(&tables, 1), Reason::IcmpError);
+    let [key] = keys(&tables, conn_kind::REPLY)[..] else { panic!("one flow") };
+    tables.conns.borrow_mut().remove(&key);
+    open(&tables, 2..3);
+    assert_eq!(complaint(&tables, 1), Reason::Icmp, "the connection at this port is another one's");
+    assert_eq!(complaint(&tables, 2), Reason::IcmpError);
+    tables.backends.get_mut(&17).unwrap().source = address("198.18.10.9");
+    assert_eq!(complaint(&tables, 2), Reason::Icmp, "it never spoke from this address");
+}
+
 #[test]
 fn an_answer_whose_clients_entry_is_gone_is_nobodys() {
     let tables = tables(20_000, 1);
@@ -201,12 +226,14 @@ fn a_flow_lasts_while_either_side_speaks() {
 #[test]
 fn when_the_source_changes_flows_end() {
     let mut tables = tables(20_000, 10);
-    let ports = open(&tables, 1..2);
-    let port = *ports.keys().next().unwrap();
+    let ports = open(&tables, 1..4);
+    let port = *ports.iter().find(|(_, client)| **client == 1).unwrap().0;
     tables.backends.get_mut(&17).unwrap().source = address("198.18.10.9");
     let late = tcp(&client(1), VIP, "A").payload(b"late");
     assert_eq!(reason(&tables, 1000, &late), Reason::BackendGone);
     assert_eq!(answered(&tables, 1000, port, "A"), None);
+    // One flow has ended, and that once.
+    assert_eq!(tables.flows.borrow().get(&17), Some(&2));
     let (verdict, bytes) = at(&tables, 1000, &tcp(&client(1), VIP, "S"));
     assert_eq!((verdict.reason, bytes[29]), (Reason::Forwarded, 9));
 }

@@ -372,11 +372,15 @@ pub fn set_client<T: Tables>(
 /// Removes the entries of a flow.
 #[cfg_attr(target_arch = "bpf", inline(never))]
 pub fn end<T: Tables>(tables: &T, flow: &Flow<'_>, conn: &Conn, stage: Stage) -> Done {
-    if is_open(conn.state, conn.flags) {
+    let own = !full_nat::has::<T>(conn) || other(tables, flow, conn, stage).is_some();
+    // A port that its client's entry has left behind: with that the flow has ended.
+    let counts = own || conn.kind == conn_kind::FORWARD;
+    if counts && is_open(conn.state, conn.flags) {
         tables.flow_ends(conn.backend);
     }
-    requests::abandon(tables, conn);
-    let own = !full_nat::has::<T>(conn) || other(tables, flow, conn, stage).is_some();
+    if counts {
+        requests::abandon(tables, conn);
+    }
     if conn.flags & conn_flag::SINGLE == 0 && own {
         tables.remove_conn(stage, &partner(tables, flow.key, flow.settings, conn));
     }

@@ -77,7 +77,10 @@ pub(super) fn translate<const LEAVES: bool, P: Packet, T: Tables>(
                 }
                 perform(packet, &outer, &quoted, work)
             }
-            Err(Reason::Undecided) if outer.hop_limit <= 1 => {
+            // What goes to another program is about nobody yet.
+            Err(Reason::Undecided)
+                if outer.hop_limit <= 1 && work.decision.verdict.reason != Reason::Undecided =>
+            {
                 let Verdict { service, backend, .. } = work.decision.verdict;
                 Verdict::about(Reason::HopLimit, service, backend)
             }
@@ -202,6 +205,13 @@ fn decide<P: Packet, T: Tables>(
                 (Reason::Undecided, Action::FullNatIcmp);
             return Err(Reason::Undecided);
         }
+        // Its port may be another flow's by now.
+        Found::Forward(entry, stage)
+            if full_nat::has::<T>(&entry)
+                && !full_nat::keeps_port(tables, &flow, &entry, stage) =>
+        {
+            return Err(Reason::Icmp);
+        }
         Found::Forward(entry, _) => {
             match towards_backend(tables, &flow, &entry, (packet.ingress(), outer), decision) {
                 TRANSLATED => {}
@@ -243,11 +253,11 @@ fn towards_backend<T: Tables>(
     if full_nat::has::<T>(entry) {
         full_nat::from_us(entry, backend, decision);
     }
-    if entry.flags & conn_flag::DIRECT == 0 {
-        return TRANSLATED;
-    }
     if let Action::Drop = decision.verdict.action {
         return UNCHANGED;
+    }
+    if entry.flags & conn_flag::DIRECT == 0 {
+        return TRANSLATED;
     }
     if let Action::Encap = decision.verdict.action {
         decision.verdict.reason = Reason::IcmpError;

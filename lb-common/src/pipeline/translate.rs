@@ -1,7 +1,7 @@
 //! The stage of packets that leave in the other address family: an IP header takes the place of the other
 //! one (RFC 7915), and what it carries stays as it is but for ports and checksum.
 //!
-//! Fragments, options, extension headers and datagrams without a checksum are not translated. IPv4 packets made
+//! Fragments, options, extension headers, tags and datagrams without a checksum are not translated. IPv4 packets made
 //! here may be fragmented: who sent the IPv6 packet hears nothing of a link that is too narrow.
 
 use super::{

@@ -107,7 +107,7 @@ reasons! {
     TooBig = 24 "too-big" Drop,
     /// None of this host's ports towards the backend is free (`forward: full-nat`).
     NoPort = 25 "no-port" Drop,
-    /// A fragment, an option, an ICMP error or a datagram without a checksum, of a flow between IPv6 and IPv4.
+    /// A fragment, an option, a tag, an ICMP error or a datagram without a checksum, of a flow between IPv6 and IPv4.
     NotTranslated = 26 "not-translated" Drop,
 }
 

@@ -11,7 +11,7 @@ use super::{
     errors::left,
     flow::{Client, Flow, Phase, Side, elapsed},
     frame::{self, ACK, FIN, RST, SYN, Segment},
-    message,
+    message, translation,
 };
 
 /// A frame as it arrives.
@@ -111,11 +111,16 @@ impl Balancer {
     }
 
     /// Whether a packet would make a second flow of one client's port by another service address. If
-    /// both went to one backend their answers would look alike, and nobody could tell them apart.
+    /// both went to one backend their answers would look alike, and nobody could tell them apart. Or whether it is
+    /// about a port of ours that nobody has seen.
     pub fn cannot_tell(&self, frame: &[u8]) -> bool {
+        if self.is_about_either(frame) {
+            return true;
+        }
         let Ok(packet) = frame::read(frame) else { return false };
         let other = |flow: &Flow| {
-            (flow.udp, flow.client) == (packet.udp, packet.from) && flow.vip != packet.to
+            let same = (flow.udp, flow.client) == (packet.udp, packet.from);
+            same && flow.vip != packet.to && flow.ports.is_none()
         };
         let known = |flow: &Flow| flow.side_of(&packet).is_some();
         self.flows.iter().any(other) && !self.flows.iter().any(known)
@@ -126,14 +131,17 @@ impl Balancer {
         self.flows.iter().filter(|flow| flow.id == id && flow.waiting.is_some()).count() as u64
     }
 
-    /// What becomes of a packet, if `chosen` is the backend that a new flow is given.
-    pub fn take(&mut self, arrival: &Arrival<'_>, chosen: u32) -> Result<Outcome, String> {
+    /// What becomes of a packet, whose backend and port are chosen as was `told`, if they may be.
+    pub fn take(&mut self, arrival: &Arrival<'_>, told: &Outcome) -> Result<Outcome, String> {
         let read = frame::read(arrival.bytes).and_then(|packet| self.whole(packet, arrival.now));
         let (reason, fate, (service, backend), bytes) = match read {
             Err("icmp") => self.error(arrival),
             Err(reason) => left(arrival, reason),
-            Ok(packet) => match self.segment(arrival, &packet, chosen)? {
-                Ok((side, flow)) => self.sent(arrival, &packet, side, &flow),
+            Ok(packet) => match self.segment(arrival, &packet, told)? {
+                Ok((side, flow)) => {
+                    let flow = self.adopt(flow, side, told)?;
+                    self.sent(arrival, &packet, side, &flow)
+                }
                 Err(end) => self.ended(arrival, &packet, end),
             },
         };
@@ -152,6 +160,10 @@ impl Balancer {
             let at = (packet.ip, Some(packet));
             let (reason, fate, bytes) = self.wrapped(arrival, at, flow, tunnel, fate);
             return (reason, fate, whom, bytes);
+        }
+        let across = flow.client.is_ipv4() != flow.backend.is_ipv4();
+        if across && !translation::can(arrival.bytes, packet) {
+            return ("not-translated", Fate::Drop, whom, arrival.bytes.to_vec());
         }
         let bytes = self.translated(arrival, packet, side, flow, fate);
         (if side == Side::Client { "forwarded" } else { "replied" }, fate, whom, bytes)
@@ -175,7 +187,7 @@ impl Balancer {
             let bytes = message::message(arrival.bytes, packet.ip, quoted, says);
             return (reason, Fate::Return, whom, bytes);
         }
-        let drops = ["source-denied", "no-backend", "backend-gone"];
+        let drops = ["source-denied", "no-backend", "backend-gone", "no-way", "no-port"];
         let fate = if drops.contains(&reason) { Fate::Drop } else { Fate::Pass };
         (reason, fate, whom, arrival.bytes.to_vec())
     }
@@ -260,7 +272,7 @@ impl Balancer {
         &mut self,
         arrival: &Arrival<'_>,
         packet: &Segment,
-        chosen: u32,
+        told: &Outcome,
     ) -> Result<Result<(Side, Flow), End>, String> {
         if !self.config.knows_port(packet.udp, packet.from.port(), packet.to.port()) {
             return Ok(Err(("not-service", 0, 0)));
@@ -273,7 +285,7 @@ impl Balancer {
             Some((side, at)) => (side, self.flows[at].clone()),
             // Only who has ports opens a flow.
             None if packet.later() => return Ok(Err(("fragment", 0, 0))),
-            None => match self.open(arrival, packet, chosen)? {
+            None => match self.open(arrival, packet, told)? {
                 Ok(flow) => (Side::Client, flow),
                 Err(end) => return Ok(Err(end)),
             },
@@ -310,15 +322,19 @@ impl Balancer {
         let closing = !open || elapsed(flow.begun, now) > self.config.timeouts.tcp_new;
         let strange = side == Side::Backend && !packet.udp && !flow.handshake && shakes && closing;
         if over || strange {
-            self.flows.remove(at);
+            self.end(side, at);
             return if side == Side::Backend { Err(("stale-reply", 0, 0)) } else { Ok(None) };
         }
         self.flows[at].hear(side, now);
+        if self.flows[at].orphan {
+            self.flows.remove(at);
+            return Err(("stale-reply", 0, 0));
+        }
         match side {
             Side::Backend => self.turn(arrival, packet, side, at),
             Side::Client => {
                 if let Some(why) = self.leaves(packet, at) {
-                    let flow = self.flows.remove(at);
+                    let flow = self.end(side, at);
                     let end = Err((why, flow.service, flow.id));
                     return if opens(packet) && !packet.later() { Ok(None) } else { end };
                 }
@@ -339,7 +355,9 @@ impl Balancer {
         let backend = &self.config.backends[&flow.id];
         let closing = !matches!(flow.phase, Phase::New | Phase::Established);
         let used_again = opens(packet) && closing && !flow.udp;
-        let gone = backend.state == State::Absent || backend.generation != flow.generation;
+        let gone = backend.state == State::Absent
+            || backend.generation != flow.generation
+            || self.has_lost_source(flow);
         let elsewhere = opens(packet)
             && match (flow.udp, flow.handshake) {
                 (true, _) => backend.state == State::Down,
@@ -420,8 +438,9 @@ impl Balancer {
         &mut self,
         arrival: &Arrival<'_>,
         packet: &Segment,
-        chosen: u32,
+        told: &Outcome,
     ) -> Result<Result<Flow, End>, String> {
+        let chosen = told.backend;
         // Addresses of IPv4 written as those of IPv6 do not travel (RFC 4291, 2.5.5.2).
         let mapped =
             |at: SocketAddr| matches!(at.ip(), IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some());
@@ -446,6 +465,15 @@ impl Balancer {
             return Ok(Err(("hop-limit", service.id, chosen)));
         }
         let flow = self.begin(arrival, packet, &service, (chosen, backend));
+        if flow.ports.is_some() {
+            // Nothing is kept of what cannot leave.
+            let stranded = self.is_stranded(arrival, packet.tagged, Side::Client, &flow);
+            let no_way = stranded.then_some("no-way");
+            let no_port = || self.no_port((flow.udp, flow.backend), &backend, told);
+            if let Some(why) = no_way.or_else(no_port) {
+                return Ok(Err((why, service.id, chosen)));
+            }
+        }
         self.services.entry(service.id).or_default().flows += 1;
         self.backends.entry(chosen).or_default().flows += 1;
         self.flows.push(flow.clone());
@@ -479,18 +507,23 @@ impl Balancer {
         let port = if backend.port == 0 { packet.to.port() } else { backend.port };
         let direct = service.direct;
         let at = if direct { packet.to } else { SocketAddr::new(backend.address, port) };
-        let calls_itself = !direct && backend.address == packet.from.ip();
+        let full_nat = service.full_nat;
+        let calls_itself = !direct && !full_nat && backend.address == packet.from.ip();
         let (v4, v6) = self.config.hairpin;
         let hairpin = if packet.from.is_ipv4() { v4 } else { v6 };
-        let seen_as = if calls_itself { hairpin } else { packet.from.ip() };
-        let alone =
-            !calls_itself && !direct && *self.origins.entry(at).or_insert(packet.to) == packet.to;
+        let seen_as = match (full_nat, calls_itself) {
+            (true, _) => SocketAddr::new(backend.source, 0),
+            (false, true) => SocketAddr::new(hairpin, packet.from.port()),
+            (false, false) => packet.from,
+        };
+        let turned = calls_itself || full_nat;
+        let alone = !turned && !direct && *self.origins.entry(at).or_insert(packet.to) == packet.to;
         Flow {
             udp: packet.udp,
             client: packet.from,
             vip: packet.to,
             backend: at,
-            seen_as: SocketAddr::new(seen_as, packet.from.port()),
+            seen_as,
             service: service.id,
             id,
             generation: backend.generation,
@@ -503,11 +536,14 @@ impl Balancer {
             counted: service.counts_requests,
             direct,
             tunnel: service.tunnel,
+            ports: full_nat.then_some(self.config.ports),
+            orphan: false,
             waiting: service.counts_requests.then_some(arrival.micros),
         }
     }
 
-    /// Whether only the stack could send a packet on that keeps the VIP: it would come back.
+    /// Whether only the stack could send a packet on that keeps the VIP: it would come back. Nor does the stack take
+    /// one from an address of its own.
     pub fn is_stranded(
         &self,
         arrival: &Arrival<'_>,
@@ -515,7 +551,8 @@ impl Balancer {
         side: Side,
         flow: &Flow,
     ) -> bool {
-        flow.direct && self.fate(arrival, tagged, side, flow) == Fate::Pass
+        let own = flow.ports.is_some() && side == Side::Client;
+        (flow.direct || own) && self.fate(arrival, tagged, side, flow) == Fate::Pass
     }
 
     /// Which way a packet of a flow goes.
@@ -548,6 +585,9 @@ impl Balancer {
             Side::Backend => ((flow.vip, flow.client), flow.came_by.macs),
         };
         let macs = (fate != Fate::Pass).then_some(macs);
+        if addresses.0.is_ipv4() != packet.from.is_ipv4() {
+            return translation::translated(arrival.bytes, packet, addresses, macs);
+        }
         frame::rewritten(arrival.bytes, packet, addresses, macs)
     }
 }

@@ -84,6 +84,21 @@ pub struct Service {
     pub direct: bool,
     /// Such packets travel in others.
     pub tunnel: Option<Tunnel>,
+    /// Its backends see a port of this host.
+    pub full_nat: bool,
+}
+
+/// Ports of this host: the first one, and how many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ports {
+    pub first: u16,
+    pub count: u32,
+}
+
+impl Ports {
+    pub fn contains(self, port: u16) -> bool {
+        port.checked_sub(self.first).is_some_and(|place| u32::from(place) < self.count)
+    }
 }
 
 /// How long idle flows are remembered, in ticks.
@@ -108,6 +123,8 @@ pub struct Config {
     pub tunnel: (Ipv4Addr, u32),
     /// The port of tunnels of datagrams.
     pub gue_port: u16,
+    /// Ports that flows of full NAT come from.
+    pub ports: Ports,
     /// The controller looked after the capacities a moment ago.
     pub heartbeat: bool,
 }
@@ -148,10 +165,12 @@ impl Config {
 pub const ANY: std::ops::RangeInclusive<u16> = 27008..=27023;
 
 impl Service {
-    /// The backends that serve an address family, with their weights.
+    /// The backends that serve an address family, with their weights. By full NAT one that has none is served by
+    /// the other's.
     pub fn of_family(&self, config: &Config, v6: bool) -> Vec<(u32, u32)> {
         let of = |id: &u32| config.backends[id].address.is_ipv6() == v6;
-        self.backends.iter().filter(|(id, _)| of(id)).copied().collect()
+        let own: Vec<_> = self.backends.iter().filter(|(id, _)| of(id)).copied().collect();
+        if own.is_empty() && self.full_nat { self.backends.clone() } else { own }
     }
 
     /// Whether a client may connect.

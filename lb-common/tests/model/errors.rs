@@ -24,10 +24,14 @@ impl Balancer {
             return left(arrival, "icmp");
         };
         let whom = (flow.service, flow.id);
+        let stranded = self.is_stranded(arrival, report.tagged, side, &flow);
+        if !stranded && flow.client.is_ipv4() != flow.backend.is_ipv4() {
+            return ("not-translated", Fate::Drop, whom, arrival.bytes.to_vec());
+        }
         if report.hops <= 1 {
             return ("hop-limit", Fate::Pass, whom, arrival.bytes.to_vec());
         }
-        if self.is_stranded(arrival, report.tagged, side, &flow) {
+        if stranded {
             return ("no-way", Fate::Drop, whom, arrival.bytes.to_vec());
         }
         let fate = self.fate(arrival, report.tagged, side, &flow);
@@ -64,14 +68,19 @@ impl Balancer {
         if flow.is_over(side, &self.config.timeouts, now) {
             // What only its client's packets keep nobody else ends.
             if side == Side::Client || !flow.handshake || !flow.alone {
-                self.flows.remove(at);
+                self.end(side, at);
             }
+            return None;
+        }
+        // What belongs to a port that is lost hears nothing of it.
+        if side == Side::Client && self.has_lost_source(&self.flows[at]) {
+            self.flows[at].heard[0] = now;
             return None;
         }
         self.flows[at].hear(side, now);
         let flow = self.flows[at].clone();
         let gone = self.config.backends[&flow.id].generation != flow.generation;
-        (side == Side::Backend || !gone).then_some((side, flow))
+        (!flow.orphan && (side == Side::Backend || !gone)).then_some((side, flow))
     }
 
     /// The packet at `at` of a flow whose packets travel in others; of a segment the ports and who is told that it

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::{
-    config::{Timeouts, Tunnel},
+    config::{Ports, Timeouts, Tunnel},
     frame::Segment,
 };
 
@@ -62,6 +62,10 @@ pub struct Flow {
     pub direct: bool,
     /// What its packets travel in.
     pub tunnel: Option<Tunnel>,
+    /// It leaves from one of these ports of ours, 0 until one was seen.
+    pub ports: Option<Ports>,
+    /// It has ended for its client, and nobody has told whatever holds its port.
+    pub orphan: bool,
     /// Since when the backend is to answer, in microseconds.
     pub waiting: Option<u32>,
 }
@@ -77,18 +81,29 @@ impl Flow {
     pub fn side_of(&self, packet: &Segment) -> Option<Side> {
         if self.udp != packet.udp {
             None
-        } else if (packet.from, packet.to) == (self.client, self.vip) {
+        } else if !self.orphan && (packet.from, packet.to) == (self.client, self.vip) {
             Some(Side::Client)
-        } else if !self.direct && (packet.from, packet.to) == (self.backend, self.seen_as) {
+        } else if self.answers() && (packet.from, packet.to) == (self.backend, self.seen_as) {
             Some(Side::Backend)
         } else {
             None
         }
     }
 
+    /// Whether its backend's packets are known.
+    fn answers(&self) -> bool {
+        !self.direct && (self.ports.is_none() || self.port().is_some())
+    }
+
+    /// The port of ours that its backend sees.
+    pub fn port(&self) -> Option<u16> {
+        Some(self.seen_as.port()).filter(|port| self.ports.is_some() && *port != 0)
+    }
+
     /// Whether it counts among its backend's: until both sides are done, as far as they can be heard.
     pub fn is_open(&self) -> bool {
         match self.phase {
+            _ if self.orphan => false,
             Phase::New | Phase::Established => true,
             Phase::ClientDone | Phase::BackendDone => !self.direct,
             Phase::Closed => false,
@@ -111,6 +126,10 @@ impl Flow {
 
     /// A packet of this side was heard.
     pub fn hear(&mut self, side: Side, now: u32) {
+        // By full NAT a flow lasts while either side speaks.
+        if self.ports.is_some() {
+            self.heard = [now; 2];
+        }
         let ear = self.ear(side);
         self.heard[ear] = now;
     }

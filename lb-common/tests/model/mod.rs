@@ -8,8 +8,9 @@
 //! left to chance or to a hash, the model is told who was chosen and says whether that may be.
 //!
 //! In reading order: config (what is balanced), frame (what a packet says), message (what ICMP says), flow (what is
-//! remembered), balancer (what becomes of a packet), errors (what becomes of ICMP), tunnel (packets in packets),
-//! policy (who may be chosen), traffic (packets to try), gossip (ICMP to try).
+//! remembered), balancer (what becomes of a packet), `full_nat` (ports of this host), translation (from one address
+//! family to the other), errors (what becomes of ICMP), tunnel (packets in packets), policy (who may be chosen), traffic
+//! (packets to try), gossip (ICMP to try).
 #![allow(
     dead_code,
     missing_docs,
@@ -27,11 +28,13 @@ pub mod config;
 pub mod errors;
 pub mod flow;
 pub mod frame;
+pub mod full_nat;
 pub mod gossip;
 pub mod message;
 pub mod policy;
 pub mod tables;
 pub mod traffic;
+pub mod translation;
 pub mod tunnel;
 
 /// What becomes of a packet.

@@ -62,6 +62,8 @@ fn settings(config: &Config) -> Settings {
         tunnel_v4: IpAddr::V4(config.tunnel.0).into(),
         tunnel_v4_mask: config.tunnel.1.to_be(),
         gue_port: config.gue_port.to_be(),
+        source_port_first: config.ports.first,
+        source_ports: config.ports.count,
         ..Settings::default()
     }
 }
@@ -168,6 +170,7 @@ fn listen(
             (_, Some(Tunnel::Ip)) => forward::IPIP,
             (_, Some(Tunnel::Udp)) => forward::GUE,
             (true, None) => forward::DSR,
+            (false, None) if service.full_nat => forward::FULL_NAT,
             (false, None) => forward::NAT,
         },
         ..Service::default()

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    config::{ANY, Backend, Config, Policy, Service, State, Timeouts, Tunnel, Way},
+    config::{ANY, Backend, Config, Policy, Ports, Service, State, Timeouts, Tunnel, Way},
     frame::{self, ACK, FIN, RST, SYN},
 };
 
@@ -177,12 +177,13 @@ impl Source {
         let hops = self.random.of(&[64, 64, 64, 255, 64, 64, 2, 64, 64, 64, 64, 1, 64, 64, 64, 0]);
         let number = if udp { 17 } else { 6 };
         let number = if self.random.one_in(60) { self.random.of(&[1, 58, 47, 59]) } else { number };
+        let class = if self.random.one_in(8) { self.random.next() as u8 } else { 0 };
         match (from.ip(), to.ip()) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
                 let options = if self.random.one_in(16) { self.random.below(11) as u8 } else { 0 };
                 let length = 20 + usize::from(options) * 4 + transport.len();
                 let fragment = if self.random.one_in(40) { self.random.next() as u8 } else { 0x40 };
-                frame.extend([8, 0, 0x45 + options, 0, (length >> 8) as u8, length as u8]);
+                frame.extend([8, 0, 0x45 + options, class, (length >> 8) as u8, length as u8]);
                 frame.extend([0, 7, fragment, 0, hops, number, 0, 0]);
                 frame.extend(source.octets());
                 frame.extend(destination.octets());
@@ -191,7 +192,9 @@ impl Source {
             (IpAddr::V6(source), IpAddr::V6(destination)) => {
                 let extensions = self.extensions(number);
                 let length = extensions.1.len() + transport.len();
-                frame.extend([0x86, 0xdd, 0x60, 0, 0, 0, (length >> 8) as u8, length as u8]);
+                let label = class & 15;
+                frame.extend([0x86, 0xdd, 0x60 | class >> 4, class << 4 | label, 0, label]);
+                frame.extend([(length >> 8) as u8, length as u8]);
                 frame.extend([extensions.0, hops]);
                 frame.extend(source.octets());
                 frame.extend(destination.octets());
@@ -313,7 +316,7 @@ impl Source {
         let all = services();
         let at = self.random.below(all.len() as u32) as usize;
         let (other, policy) = (all[at].clone(), self.random.of(&POLICIES));
-        let what = self.random.below(12);
+        let what = self.random.below(16);
         let backend = self.config.backends.get_mut(&id).unwrap();
         match what {
             0 => backend.state = State::Absent,
@@ -338,6 +341,8 @@ impl Source {
             10 => {
                 self.config.services.insert(other.id, other);
             }
+            11 | 12 => backend.source = next(backend.source),
+            13 | 14 => self.config.ports = self.random.of(&PORTS),
             _ => {
                 self.config.heartbeat = !self.config.heartbeat;
                 if let Some(service) = self.config.services.get_mut(&other.id) {
@@ -363,6 +368,16 @@ const CLIENTS: [&str; 6] =
     ["198.18.0.2", "198.18.0.3", "198.18.0.4", "198.18.9.2", "198.18.10.2", "198.18.10.3"];
 const CLIENTS6: [&str; 5] =
     ["fd00:18::2", "fd00:18::3", "fd00:99::2", "fd00:18:10::2", "::ffff:198.18.0.2"];
+
+/// Ports of ours: more than anybody needs, or so few that each is tried.
+const PORTS: [Ports; 6] = [
+    Ports { first: 10_000, count: 22_768 },
+    Ports { first: 10_000, count: 22_768 },
+    Ports { first: 20_000, count: 24 },
+    Ports { first: 20_020, count: 32 },
+    Ports { first: 65_533, count: 3 },
+    Ports { first: 20_000, count: 0 },
+];
 
 const POLICIES: [Policy; 10] = [
     Policy::Maglev,
@@ -402,7 +417,7 @@ fn backends() -> std::collections::BTreeMap<u32, Backend> {
         let macs = ([2, 0, 0, 0, 10, id as u8], [2, 0, 0, 0, 10, 1]);
         let (state, generation, capacity) = (State::Up, 1, 100 * id);
         let address = ip(address);
-        let source = ip(if address.is_ipv4() { "198.18.10.1" } else { "fd00:18:10::1" });
+        let source = own(address, 1);
         // Some are behind a narrow link.
         let mtu = if id % 3 == 0 { 250 } else { 1500 };
         let state_of =
@@ -412,11 +427,36 @@ fn backends() -> std::collections::BTreeMap<u32, Backend> {
     (1..).zip(rows).map(of).collect()
 }
 
-fn services() -> Vec<Service> {
-    const V4: &str = "198.18.1.1";
-    const V6: &str = "fd00:18:1::1";
-    let both = |port| vec![(ip(V4), port, port), (ip(V6), port, port)];
-    let service = |id, policy, listens, backends: &[(u32, u32)]| Service {
+/// One of our addresses towards a backend.
+fn own(backend: IpAddr, last: u8) -> IpAddr {
+    let network = if backend.is_ipv4() { "198.18.10." } else { "fd00:18:10::" };
+    ip(&format!("{network}{last}"))
+}
+
+/// The address after one: an address that was lost never comes back, as what is left of a flow over it could be taken
+/// for another flow of that client.
+fn next(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(v4) => IpAddr::V4((v4.to_bits() + 256).into()),
+        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() + 256).into()),
+    }
+}
+
+const V4: &str = "198.18.1.1";
+const V6: &str = "fd00:18:1::1";
+
+/// A port of the VIPs of both families.
+fn both(port: u16) -> Vec<(IpAddr, u16, u16)> {
+    vec![(ip(V4), port, port), (ip(V6), port, port)]
+}
+
+fn service(
+    id: u32,
+    policy: Policy,
+    listens: Vec<(IpAddr, u16, u16)>,
+    backends: &[(u32, u32)],
+) -> Service {
+    Service {
         id,
         udp: false,
         policy,
@@ -427,19 +467,28 @@ fn services() -> Vec<Service> {
         counts_requests: false,
         direct: false,
         tunnel: None,
-    };
-    let web = [(1, 2), (2, 1), (3, 1), (5, 1), (6, 3)];
+        full_nat: false,
+    }
+}
+
+fn counted(service: Service) -> Service {
+    Service { counts_requests: true, ..service }
+}
+
+/// Backends of HTTP of both families.
+const WEB: [(u32, u32); 5] = [(1, 2), (2, 1), (3, 1), (5, 1), (6, 3)];
+
+fn services() -> Vec<Service> {
     let sources = vec![(ip("198.18.0.0"), 24), (ip("fd00:18::"), 32), (ip("198.18.10.2"), 32)];
     let range = vec![(ip(V4), 27008, 27015), (ip(V4), 27016, 27023)];
     let direct = |service: Service| Service { direct: true, ..service };
     let tunnel = |tunnel, service| Service { direct: true, tunnel: Some(tunnel), ..service };
-    let counted = |service: Service| Service { counts_requests: true, ..service };
-    vec![
-        service(1, Policy::Maglev, both(80), &web),
-        counted(service(2, Policy::Adaptive, both(81), &web)),
-        service(3, Policy::Turn, both(82), &web),
-        Service { sources: sources.clone(), ..service(4, Policy::ShortestDelay, both(83), &web) },
-        Service { affinity: Some(400), ..service(5, Policy::Random, both(84), &web) },
+    let plain = vec![
+        service(1, Policy::Maglev, both(80), &WEB),
+        counted(service(2, Policy::Adaptive, both(81), &WEB)),
+        service(3, Policy::Turn, both(82), &WEB),
+        Service { sources: sources.clone(), ..service(4, Policy::ShortestDelay, both(83), &WEB) },
+        Service { affinity: Some(400), ..service(5, Policy::Random, both(84), &WEB) },
         service(6, Policy::Maglev, both(85), &[]),
         counted(service(7, Policy::AdaptiveFour, both(86), &[(13, 1), (12, 1), (4, 1)])),
         service(8, Policy::LeastConnections, both(88), &[(14, 1), (4, 2)]),
@@ -457,14 +506,14 @@ fn services() -> Vec<Service> {
             udp: true,
             ..service(12, Policy::Maglev, vec![(ip(V4), 27020, 27020)], &[(10, 1)])
         },
-        direct(counted(service(13, Policy::Adaptive, both(87), &web))),
+        direct(counted(service(13, Policy::Adaptive, both(87), &WEB))),
         direct(service(14, Policy::LeastConnections, both(89), &[(2, 1), (4, 1), (6, 1), (12, 1)])),
         direct(Service {
             udp: true,
             ..service(15, Policy::Turn, both(55), &[(7, 1), (11, 1), (9, 1)])
         }),
         Service { udp: true, ..service(16, Policy::Maglev, both(56), &[]) },
-        tunnel(Tunnel::Ip, counted(service(17, Policy::Adaptive, both(90), &web))),
+        tunnel(Tunnel::Ip, counted(service(17, Policy::Adaptive, both(90), &WEB))),
         tunnel(
             Tunnel::Udp,
             service(18, Policy::LeastConnections, both(91), &[(2, 1), (3, 1), (6, 1), (12, 1)]),
@@ -480,6 +529,29 @@ fn services() -> Vec<Service> {
                 ..service(20, Policy::Maglev, both(58), &[(8, 1), (10, 1), (9, 1)])
             },
         ),
+    ];
+    [plain, by_full_nat()].concat()
+}
+
+/// Services whose backends see us; some have them in one family only, for the clients of both.
+fn by_full_nat() -> Vec<Service> {
+    let full_nat = |service: Service| Service { full_nat: true, ..service };
+    let wide = vec![(ip(V6), 27008, 27015)];
+    vec![
+        full_nat(counted(service(21, Policy::Adaptive, both(92), &WEB))),
+        full_nat(service(22, Policy::Turn, both(93), &[(1, 1), (2, 2), (4, 1), (13, 1)])),
+        full_nat(counted(service(23, Policy::LeastConnections, both(94), &[(5, 2), (6, 1)]))),
+        full_nat(Service {
+            udp: true,
+            ..service(24, Policy::SourceHash, both(59), &[(7, 1), (8, 1), (9, 1)])
+        }),
+        full_nat(Service {
+            udp: true,
+            affinity: Some(400),
+            ..counted(service(25, Policy::Adaptive, both(60), &[(7, 1), (8, 1)]))
+        }),
+        full_nat(Service { udp: true, ..service(26, Policy::Maglev, both(61), &[(9, 1)]) }),
+        full_nat(Service { udp: true, ..service(27, Policy::Turn, wide, &[(10, 1), (11, 2)]) }),
     ]
 }
 
@@ -500,6 +572,7 @@ pub fn beginning(slow: bool) -> Config {
         hairpin: (ip("198.19.0.8"), ip("fd00:19::8")),
         tunnel: ("198.19.128.0".parse().unwrap(), 0x7fff),
         gue_port: 6080,
+        ports: PORTS[0],
         heartbeat: !slow,
     }
 }

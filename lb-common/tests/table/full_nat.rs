@@ -15,6 +15,7 @@ const TO_CLIENT: Option<([u8; 6], [u8; 6])> = Some((LOCAL_MAC, CLIENT_MAC));
 const LINK: (Action, u32) = (Action::Redirect, OTHER_LINK);
 const PEER: (Action, u32) = (Action::RedirectPeer, VETH);
 const BACK: (Action, u32) = (Action::Transmit, UPLINK);
+const DROPPED: (Action, u32) = (Action::Drop, OTHER_LINK);
 const LONG: &[u8] = b"a datagram that is cut into two, of which only one has ports";
 
 /// All rows, in the order in which they run.
@@ -128,6 +129,8 @@ fn errors_v4() -> Vec<Row> {
     let stranger = error("198.18.10.77", "198.18.10.1", Message::TimeExceeded, {
         quote(&tcp("198.18.10.1:20001", backend, "A"), 100)
     });
+    let mut tagged = gone.build();
+    tagged.splice(12..12, [0x81, 0, 0, 5]);
     let ends = Reason::IcmpError;
     let (to_client, to_backend) = ("198.18.0.2", "198.18.10.17");
     vec![
@@ -155,6 +158,7 @@ fn errors_v4() -> Vec<Row> {
             (Action::Pass, 0),
             stranger.build(),
         ),
+        row("a tagged error to another link", tagged.clone(), Reason::NoWay, DROPPED, tagged),
     ]
 }
 

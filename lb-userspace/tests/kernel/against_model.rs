@@ -159,8 +159,7 @@ fn one(
     // The kernel's clock runs: whether there was a token is its to say.
     let clock = Clock::Told(matches!(actual.fate, Fate::Return | Fate::Link(LINK)));
     let arrival = Arrival { bytes: input, link: LINK, now: 0, micros: 0, clock };
-    let mut expected =
-        model.take(&arrival, actual.backend).unwrap_or_else(|why| panic!("{at}: {why}"));
+    let mut expected = model.take(&arrival, &actual).unwrap_or_else(|why| panic!("{at}: {why}"));
     expected.fate = told(mode, expected.fate);
     // A message that could not be made has cut its packet, which is dropped.
     if mode == Mode::Tc && actual.fate == Fate::Drop {
