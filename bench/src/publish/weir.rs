@@ -5,7 +5,7 @@ use std::{
     fmt::Write as _,
     fs,
     path::{Path, PathBuf},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -63,7 +63,7 @@ impl Followed {
     /// Waits until the daemon has taken another file than that of this generation.
     fn applied(&self, generation: u64) -> Result<()> {
         while self.generation()? == generation {
-            std::thread::sleep(std::time::Duration::from_micros(200));
+            std::thread::sleep(Duration::from_micros(200));
         }
         Ok(())
     }
@@ -170,6 +170,10 @@ pub(super) struct Many {
 /// Backends of each of many services.
 const BACKENDS: u16 = 10;
 
+/// The daemon looks at everything once more in the second after a load, and a change in between does it
+/// in its place.
+const SETTLED: Duration = Duration::from_millis(2500);
+
 /// Loads a file of many services with ten backends each, then drains a backend and brings it back.
 pub(super) fn many(services: u16, rounds: usize) -> Result<Many> {
     let mut many = Many { services, ..Many::default() };
@@ -198,6 +202,7 @@ pub(super) fn many(services: u16, rounds: usize) -> Result<Many> {
         followed.write(&text)?;
         followed.applied(generation)?;
         many.load_ms.push(milliseconds(start));
+        std::thread::sleep(SETTLED);
         let backend = format!("{server}:1000");
         for request in ["drain", "undrain"] {
             let request: Request = serde_json::from_value(
