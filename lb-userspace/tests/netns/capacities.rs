@@ -76,11 +76,19 @@ fn a_backend_that_fails_fast_gets_nothing_for_a_while() {
     assert!(nft.arg(rules).status().unwrap().success());
     let report = load(&world, 100.0, 8);
     let services: Vec<ServiceReport> = world.ask(&Request::Services);
-    let load = services[0].backends[0].load.as_ref().unwrap();
-    assert!(load.text.contains("ejected for"), "{}", load.text);
-    let [broken, others @ ..] = shares(&world);
-    // What the others are given follows what a machine with other work let them do.
-    assert!(broken == 0.0 && others.iter().all(|share| *share > 0.0), "{broken} {others:?}");
+    let told = services[0].backends[0].load.as_ref().unwrap();
+    assert!(told.text.contains("ejected for"), "{}", told.text);
+    // A machine that does other things meanwhile may need longer to see that the others are alike.
+    let found = (0..4).any(|_| {
+        let [broken, others @ ..] = shares(&world);
+        let found = broken == 0.0 && others.iter().all(|share| *share > 0.3);
+        if !found {
+            eprintln!("shares {broken} {others:?}");
+            load(&world, 100.0, 8);
+        }
+        found
+    });
+    assert!(found);
     // It had its turns until it was out, and none afterwards.
     let failed = report.failures() as f64 / report.requests as f64;
     assert!(failed > 0.0 && failed < 0.34, "{report:?}");

@@ -27,9 +27,9 @@ use nix::{
 /// Frames a system call: far fewer than the queue of a link holds, which drops what does not fit
 /// before Weir sees it.
 const BATCH: usize = 32;
-/// From one call to the next. A generator at its full speed fills that queue for good, and then it
-/// is the queue that fails the clients.
-const PERIOD: Duration = Duration::from_micros(640);
+/// From one call to the next where links have such a queue, as those of XDP programs. A generator at its full
+/// speed fills it for good, and then it is the queue that fails the clients.
+pub(crate) const PACED: Duration = Duration::from_micros(640);
 /// Frames of one flood at most: only a broken test sends so many.
 const FRAMES_MAX: u64 = 20_000_000;
 /// A flood ends by itself after so long.
@@ -62,15 +62,20 @@ pub(crate) struct Flood {
 }
 
 impl Flood {
-    /// Floods these addresses in turn, from the client's link.
-    pub(crate) fn start(client: &Netns, kind: Kind, targets: &[SocketAddr]) -> Self {
+    /// Floods these addresses in turn, from the client's link; with a period of 0 at full speed.
+    pub(crate) fn start(
+        client: &Netns,
+        kind: Kind,
+        targets: &[SocketAddr],
+        period: Duration,
+    ) -> Self {
         let (stop, sent) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
         let netns = client.file().try_clone().unwrap();
         let frames = (0..BATCH).map(|n| Frame::new(kind, n, targets[n % targets.len()])).collect();
         let (ended, counter) = (Arc::clone(&stop), Arc::clone(&sent));
         let run = move || {
             setns(&netns, CloneFlags::CLONE_NEWNET).unwrap();
-            send(frames, &ended, &counter);
+            send(frames, period, &ended, &counter);
         };
         let thread = Some(std::thread::spawn(run));
         Self { stop, sent, begun: Instant::now(), thread }
@@ -91,7 +96,7 @@ impl Drop for Flood {
     }
 }
 
-fn send(mut frames: Vec<Frame>, stop: &AtomicBool, sent: &AtomicU64) {
+fn send(mut frames: Vec<Frame>, period: Duration, stop: &AtomicBool, sent: &AtomicU64) {
     let socket = packet_socket().unwrap();
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let nobody = vec![None::<SockaddrStorage>; BATCH];
@@ -100,7 +105,7 @@ fn send(mut frames: Vec<Frame>, stop: &AtomicBool, sent: &AtomicU64) {
     while !stop.load(Ordering::Relaxed) && sent.load(Ordering::Relaxed) < FRAMES_MAX {
         assert!(begun.elapsed() < PATIENCE, "nobody has ended the flood");
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        due = due.max(Instant::now()) + PERIOD;
+        due = due.max(Instant::now()) + period;
         for frame in &mut frames {
             frame.vary(random.next());
         }

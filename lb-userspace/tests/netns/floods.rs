@@ -23,7 +23,7 @@ use nix::sched::{CloneFlags, setns};
 
 use super::{
     crowd::{Call, Connection, Crowd},
-    flood::{Flood, Kind},
+    flood::{Flood, Kind, PACED},
     site::Site,
     world::{World, plan},
 };
@@ -264,7 +264,9 @@ fn flood(world: &World, kind: Kind) -> Noticed {
     let datagrams = matches!(kind, Kind::Datagram | Kind::Fragment);
     let port = if datagrams { ASKED } else { vips[0].port() };
     let targets: Vec<_> = vips.iter().map(|vip| SocketAddr::new(vip.ip(), port)).collect();
-    let flood = Flood::start(client, kind, &targets);
+    let paced = world.config.attach == Attach::Xdp;
+    let period = if paced { PACED } else { Duration::ZERO };
+    let flood = Flood::start(client, kind, &targets, period);
     crowd.enter(1);
     let (before, since) = flood.sent();
     crowd.wait_for(CALLS);
