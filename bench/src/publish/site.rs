@@ -52,7 +52,7 @@ impl Site {
             let limit = Instant::now() + PATIENCE;
             while Instant::now() < limit {
                 // A SYN that nobody took is sent again after a second: rather a new one soon.
-                if TcpStream::connect_timeout(&address, Duration::from_millis(2)).is_ok() {
+                if TcpStream::connect_timeout(&address, Duration::from_millis(1)).is_ok() {
                     return true;
                 }
                 thread::sleep(Duration::from_micros(200));
