@@ -23,7 +23,7 @@ use crate::{
   weir-bench all                                      everything, into bench/reports/DATE-COMMIT
   weir-bench all --quick --out /tmp/reports           is everything still in one piece?
   weir-bench all --only program,path                  two of them
-  weir-bench all --only forecast-live                 the live ramp alone
+  weir-bench all --only forecast-live --out DIR       the live ramp alone; what DIR has already stays
   weir-bench all --compare bench/reports/DATE-COMMIT  fails if a ratio is significantly worse than then
 
 Without root the simulations run, and what was left out is said.")]
@@ -40,7 +40,7 @@ pub(crate) struct Options {
     /// The live ramp of `forecast`, too, which takes fifteen minutes
     #[arg(long, conflicts_with = "only")]
     live: bool,
-    /// Only these
+    /// Only these; in a directory that has others already, the index is of all of them
     #[arg(long, value_delimiter = ',', value_name = "LIST", value_parser = NAMES)]
     only: Vec<String>,
     /// Compare each report with that of the same name in the directory of an earlier run
@@ -152,15 +152,20 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let mut left: u64 = BENCHES.iter().filter(is_named).filter(wanted).map(took).sum();
     let mut parts = Vec::new();
     let mut failed = Vec::new();
-    for bench in BENCHES.iter().filter(is_named) {
-        let outcome = if wanted(&bench) {
+    for bench in &BENCHES {
+        let path = out.join(bench.name).with_extension("json");
+        let outcome = if !options.names(bench) {
+            if !path.exists() {
+                continue;
+            }
+            Outcome::Done
+        } else if wanted(&bench) {
             eprintln!("all: {}; everything else: {} more", bench.name, time(left));
             left -= took(bench);
             one(bench, options, &out)?
         } else {
             Outcome::LeftOut
         };
-        let path = out.join(bench.name).with_extension("json");
         let note = match outcome {
             Outcome::Done => None,
             Outcome::LeftOut => Some("left out: it needs root".to_owned()),

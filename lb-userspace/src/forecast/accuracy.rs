@@ -100,6 +100,13 @@ impl Accuracy {
         Grade::first([self.p >= 0.95, self.p >= 0.8, self.p >= 0.7])
     }
 
+    /// How much of its growth a trend that fits like this may keep from step to step: what the model
+    /// explains of the variance of the values, `1 - C^2`, less what it does not, `C^2`.
+    #[must_use]
+    pub fn damping(&self) -> f64 {
+        (2.0 * self.c).mul_add(-self.c, 1.0).clamp(0.0, 1.0)
+    }
+
     /// The grade by the mean relative error: 1, 5 and 10 percent.
     #[must_use]
     pub fn grade_by_error(&self) -> Grade {
@@ -132,6 +139,16 @@ mod tests {
         // 1 is more than 0.6745 times 1.414.
         assert!((accuracy.p - 0.5).abs() < 1e-12);
         assert!((accuracy.mape - 1.0 / 9.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn the_worse_the_fit_the_sooner_its_trend_ends() {
+        for (c, damping) in
+            [(0.0, 1.0), (0.1, 0.98), (0.5, 0.5), (0.65, 0.155), (0.8, 0.0), (f64::INFINITY, 0.0)]
+        {
+            let accuracy = Accuracy { c, p: 1.0, mape: 0.0 };
+            assert!((accuracy.damping() - damping).abs() < 1e-12, "{c}");
+        }
     }
 
     #[test]

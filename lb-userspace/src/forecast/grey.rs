@@ -47,6 +47,7 @@ pub struct Grey {
     scale: f64,
     values: usize,
     shift: f64,
+    damping: f64,
 }
 
 /// How far ahead a model may be believed, by its growth (Liu Sifeng, Lin Yi, "Grey Systems", 2010,
@@ -90,7 +91,7 @@ impl Grey {
         }
         let b = a.mul_add(z_mean, x_mean);
         let first = scaled[0];
-        Ok(Self { form, a, b, first, scale, values: values.len(), shift: 0.0 })
+        Ok(Self { form, a, b, first, scale, values: values.len(), shift: 0.0, damping: 1.0 })
     }
 
     /// Fits a model to the values plus `shift`, and takes it off again what the model says. A large
@@ -98,6 +99,20 @@ impl Grey {
     pub fn fit_shifted(values: &[f64], shift: f64, form: Form) -> Result<Self, SeriesError> {
         let shifted: Vec<f64> = values.iter().map(|value| value + shift).collect();
         Ok(Self { shift, ..Self::fit(&shifted, form)? })
+    }
+
+    /// The same with a trend that fades: of the steps ahead each one keeps this part, from 0 to 1, of
+    /// the growth of the one before it (Gardner et al., "Forecasting trends in time series",
+    /// Management Science 31(10), 1985). With 1 it goes on as it is, with 0 it ends after a step.
+    #[must_use]
+    pub const fn damped(self, damping: f64) -> Self {
+        Self { damping: damping.clamp(0.0, 1.0), ..self }
+    }
+
+    /// The part of its growth that each step ahead keeps.
+    #[must_use]
+    pub const fn damping(&self) -> f64 {
+        self.damping
     }
 
     /// The development coefficient: below zero for what grows.
@@ -139,14 +154,25 @@ impl Grey {
     /// The values of the model where the series is known.
     #[must_use]
     pub fn fitted(&self) -> Vec<f64> {
-        (1..=self.values).map(|k| self.value(k)).collect()
+        (1..=self.values).map(|k| self.value(real(k - 1))).collect()
     }
 
     /// The value so many steps after the last one of the series. Beyond the range of numbers it is
     /// the largest of them.
     #[must_use]
     pub fn ahead(&self, steps: usize) -> f64 {
-        self.value(self.values.saturating_add(steps))
+        let last = real(self.values.saturating_sub(1));
+        self.value(last + self.steps_of_growth(steps))
+    }
+
+    /// So many steps ahead the series has grown as it would have in so many without damping: the sum
+    /// of the first powers of the damping.
+    fn steps_of_growth(&self, steps: usize) -> f64 {
+        if self.damping >= 1.0 {
+            return real(steps);
+        }
+        let rest = 1.0 - self.damping;
+        (1.0 - self.damping.powf(real(steps))) / rest
     }
 
     /// How far ahead it may be believed.
@@ -161,11 +187,10 @@ impl Grey {
         }
     }
 
-    /// Value `k` of the series, from 1.
-    fn value(&self, k: usize) -> f64 {
-        let steps = real(k.saturating_sub(1));
+    /// The value so many steps after the first.
+    fn value(&self, steps: f64) -> f64 {
         let value = match self.form {
-            Form::Classic if k <= 1 => self.first,
+            Form::Classic if steps <= 0.0 => self.first,
             Form::Classic if self.a.abs() < FLAT => self.b,
             Form::Classic => {
                 let begin = -self.a.exp_m1() * (self.first - self.b / self.a);
@@ -225,6 +250,31 @@ mod tests {
             assert!(close(unbiased.ahead(4), truth, 1e-9), "{growth}");
             let share = Grey::fit(&series, Form::Classic).unwrap().ahead(4) / truth;
             assert!(close(share, classic, 1e-3), "{growth}: {share}");
+        }
+    }
+
+    #[test]
+    fn a_damped_trend_fades_and_the_series_itself_stays() {
+        let grey = Grey::fit(&exponential(1.0, 2.0, 8), Form::Unbiased).unwrap();
+        let last = 2.0_f64.powi(7);
+        // One step, the half of one, a quarter: two in the end.
+        for (damping, steps, growth) in [
+            (1.0, 3, 3.0),
+            (0.5, 1, 1.0),
+            (0.5, 2, 1.5),
+            (0.5, 3, 1.75),
+            (0.5, 1000, 2.0),
+            (0.0, 1, 1.0),
+            (0.0, 1000, 1.0),
+            (0.5, 0, 0.0),
+            // Out of bounds: as at the bound.
+            (7.0, 3, 3.0),
+            (-7.0, 9, 1.0),
+        ] {
+            let damped = grey.damped(damping);
+            let expected = last * f64::exp2(growth);
+            assert!(close(damped.ahead(steps), expected, 1e-9), "{damping} {steps}");
+            assert_eq!((damped.fitted(), damped.a()), (grey.fitted(), grey.a()));
         }
     }
 

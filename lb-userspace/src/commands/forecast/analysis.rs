@@ -168,6 +168,10 @@ pub(super) fn analyse(values: &[f64], question: Question) -> Result<Analysis, Se
         let by_grey = grey.map(|grey| grey.ahead(ahead));
         let by_holt = holt.as_ref().map(|holt| holt.ahead(ahead));
         let chosen = match model {
+            // By itself it is believed as far as the scaler does.
+            Model::Grey if question.model == ForecastModel::Auto => {
+                gate::gated(window).ok().map(|(grey, _)| grey.ahead(ahead))
+            }
             Model::Grey | Model::GreyClassic => by_grey,
             Model::Holt => by_holt,
             Model::Last => None,
@@ -221,7 +225,7 @@ fn choose(
 ) -> Result<(Model, String), SeriesError> {
     match asked {
         ForecastModel::Auto => Ok(match gate::gated(window) {
-            Ok(_) => (Model::Grey, "the window passes the gate".to_owned()),
+            Ok((grey, _)) => (Model::Grey, passes(&grey)),
             Err(why) => (Model::Last, why.after(values.len() - window.len()).to_string()),
         }),
         ForecastModel::Grey | ForecastModel::GreyClassic => {
@@ -241,6 +245,16 @@ fn choose(
         },
         ForecastModel::Last => Ok((Model::Last, "asked for".to_owned())),
     }
+}
+
+fn passes(grey: &Grey) -> String {
+    let kept = grey.damping() * 100.0;
+    let damped = if kept < 99.95 {
+        format!("; as it fits, a step keeps {kept:.1} % of the growth of the one before")
+    } else {
+        String::new()
+    };
+    format!("the window passes the gate{damped}")
 }
 
 fn describe(grey: &Grey, window: &[f64]) -> Option<Fit> {

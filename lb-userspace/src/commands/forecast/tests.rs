@@ -151,6 +151,24 @@ fn a_jump_is_not_and_is_named_by_its_place_in_the_series() {
 }
 
 #[test]
+fn by_itself_a_trend_is_believed_as_far_as_it_fits() {
+    // A ramp with the noise of a real one: the model alone goes on, the forecast slows down.
+    let noisy = "100\n118\n119\n131\n148\n144\n170\n172\n205\n199\n";
+    let json = Case::new(noisy).json();
+    assert_eq!(json["model"], "grey");
+    let why = json["why"].as_str().unwrap();
+    assert!(why.contains("keeps 9") && why.contains("% of the growth"), "{why}");
+    let at = |step: usize, field: &str| json["forecast"][step][field].as_f64().unwrap();
+    assert!((at(0, "forecast") - at(0, "grey")).abs() < 1e-9);
+    for step in 1..3 {
+        assert!(at(step, "forecast") < at(step, "grey"), "{step}");
+        assert!(at(step, "forecast") > at(step - 1, "forecast"), "{step}");
+    }
+    let asked = Case::new(noisy).model(ForecastModel::Grey).json();
+    assert_eq!(asked["forecast"][2]["forecast"], asked["forecast"][2]["grey"]);
+}
+
+#[test]
 fn each_model_can_be_asked_for() {
     let forecast = |model| {
         let json = Case::new(&ramp(10)).model(model).json();
