@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     os::fd::{AsFd as _, AsRawFd as _},
     path::Path,
 };
@@ -17,8 +17,11 @@ use aya::{
 use lb_common::{
     abi::{
         ABI_VERSION,
+        address::Address,
         backend::{Backend, backend_state},
-        service::{ListenKey, PAGE_SLOTS, Page, PageSlots, PortSet, Service, service_flag},
+        service::{
+            ListenKey, PAGE_SLOTS, Page, PageSlots, PortSet, Service, forward, service_flag,
+        },
         settings::Settings,
     },
     maps::{CONNS_MAX, EMBRYOS_MAX, PAGES_MAX, SERVICES_MAX, stage},
@@ -69,6 +72,8 @@ pub(crate) struct Offer<'a> {
     pub(crate) policy: Policy,
     /// Bits of [`service_flag`], besides what the policy wants.
     pub(crate) flags: u8,
+    /// What the servers see in place of the clients' addresses, with full NAT.
+    pub(crate) source: Option<IpAddr>,
     pub(crate) servers: &'a [Server],
 }
 
@@ -137,12 +142,12 @@ impl Weir {
 
     /// Adds a service.
     pub(crate) fn serve(&mut self, offer: &Offer<'_>) -> Result<()> {
-        let Offer { listen, protocol, policy, servers, .. } = *offer;
+        let Offer { listen, protocol, policy, source, servers, .. } = *offer;
         let mut backends = Vec::new();
         for server in servers {
             self.backends += 1;
             let id = self.backends;
-            self.set("BACKENDS", id, backend(server, protocol))?;
+            self.set("BACKENDS", id, backend(server, protocol, source))?;
             let tcp = i32::from(protocol) == libc::IPPROTO_TCP;
             let (address, port) = (server.address.ip(), server.address.port());
             let protocol = if tcp { Protocol::Tcp } else { Protocol::Udp };
@@ -169,6 +174,7 @@ impl Weir {
             affinity_ticks: 0,
             hash_seed: 1,
             generation: 1,
+            forward: if source.is_some() { forward::FULL_NAT } else { forward::NAT },
             ..Service::default()
         };
         self.open(listen.port(), servers, protocol)?;
@@ -276,12 +282,14 @@ fn settings() -> Settings {
         udp_new_ticks: NEVER,
         udp_established_ticks: NEVER,
         ticks_per_second: 1000,
+        source_port_first: 32_768,
+        source_ports: 28_232,
         generation: 1,
         ..Settings::default()
     }
 }
 
-fn backend(server: &Server, protocol: u8) -> Backend {
+fn backend(server: &Server, protocol: u8, source: Option<IpAddr>) -> Backend {
     Backend {
         address: server.address.ip().into(),
         port: server.address.port().to_be(),
@@ -293,6 +301,7 @@ fn backend(server: &Server, protocol: u8) -> Backend {
         dst_mac: server.dst_mac,
         src_mac: server.src_mac,
         protocol: u32::from(protocol),
+        source: source.map_or_else(Address::default, Address::from),
         ..Backend::default()
     }
 }

@@ -232,6 +232,20 @@ fn every_kind_of_change_is_noticed() {
 }
 
 #[test]
+fn no_change_is_forgotten_in_the_pause_after_another_one() {
+    let lab = lab(Topology::Routed);
+    let netns = lab.client();
+    inside(netns, async || {
+        let mut changes = watch().unwrap();
+        for host in 100..140 {
+            ip(netns, &format!("neigh add 198.18.0.{host} lladdr 02:00:00:00:63:63 dev up-c"));
+            let told = tokio::time::timeout(Duration::from_secs(10), changes.recv()).await;
+            assert_eq!(told, Ok(Some(())), "{host}");
+        }
+    });
+}
+
+#[test]
 fn one_call_takes_thousands_of_addresses() {
     let lab = lab(Topology::Bridge);
     let hosts = (0..10_000_u16).map(u16::to_be_bytes);

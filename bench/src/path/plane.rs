@@ -257,7 +257,7 @@ impl Plane {
                     servers.push(Server { address, way, ifindex, dst_mac, src_mac });
                 }
                 let (policy, servers) = (Policy::RoundRobin, &servers[..]);
-                weir.serve(&Offer { listen, protocol, policy, flags: 0, servers })?;
+                weir.serve(&Offer { listen, protocol, policy, flags: 0, source: None, servers })?;
             }
             if self.kind == Kind::Xdp {
                 return Ok(weir);

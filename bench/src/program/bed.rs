@@ -1,6 +1,10 @@
 //! Everything loaded and filled: the same services and flows in the real program and the floors.
 
-use std::{net::SocketAddr, path::Path, process::Command};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::Path,
+    process::Command,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use aya::programs::ProgramFd;
@@ -24,6 +28,8 @@ use super::{
 };
 use crate::weir::{Hook, Offer, Server, Sizes, Weir};
 
+/// What the backend behind full NAT sees in place of its clients.
+pub(crate) const OUR_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 18, 10, 1));
 /// An address that no service has.
 const NOBODY_LISTENS: &str = "198.18.1.9:9999";
 
@@ -66,6 +72,8 @@ struct Route {
     protocol: u8,
     policy: Policy,
     flags: u8,
+    /// With full NAT.
+    source: Option<IpAddr>,
 }
 
 /// Backends of a service that shows what a policy costs.
@@ -77,7 +85,8 @@ const POLICY_PORT: u16 = 8_000;
 fn routes() -> Result<Vec<Route>> {
     let route = |service: &str, backend: &[&str], protocol, policy, flags| -> Result<Route> {
         let backends = backend.iter().map(|it| it.parse()).collect::<Result<_, _>>()?;
-        Ok(Route { service: service.parse()?, backends, protocol, policy, flags })
+        let service = service.parse()?;
+        Ok(Route { service, backends, protocol, policy, flags, source: None })
     };
     let maglev = Policy::Maglev;
     let mut routes = vec![
@@ -88,6 +97,10 @@ fn routes() -> Result<Vec<Route>> {
         route("198.18.1.1:81", &["198.18.10.2:8081"], TCP, Policy::Adaptive, 0)?,
         route("198.18.1.1:82", &["198.18.10.2:8082"], TCP, maglev, service_flag::SOURCES)?,
         route("198.18.1.1:83", &[], TCP, maglev, 0)?,
+        Route {
+            source: Some(OUR_ADDRESS),
+            ..route("198.18.1.1:84", &["198.18.10.2:8084"], TCP, maglev, 0)?
+        },
     ];
     for (number, policy) in (0..).zip(Policy::ALL) {
         let port = POLICY_PORT + number;
@@ -95,7 +108,7 @@ fn routes() -> Result<Vec<Route>> {
             .map(|backend| ([198, 18, 10, 2], 9_000 + number * 16 + backend).into())
             .collect();
         let service = ([198, 18, 1, 1], port).into();
-        routes.push(Route { service, backends, protocol: TCP, policy, flags: 0 });
+        routes.push(Route { service, backends, protocol: TCP, policy, flags: 0, source: None });
     }
     Ok(routes)
 }
@@ -160,8 +173,9 @@ impl Bed {
             src_mac: LB_MAC,
         };
         let servers: Vec<Server> = route.backends.iter().map(server).collect();
-        let Route { service: listen, protocol, policy, flags, .. } = *route;
-        self.weirs[instance].serve(&Offer { listen, protocol, policy, flags, servers: &servers })
+        let Route { service: listen, protocol, policy, flags, source, .. } = *route;
+        let servers = &servers;
+        self.weirs[instance].serve(&Offer { listen, protocol, policy, flags, source, servers })
     }
 
     /// The TCP service.
@@ -194,6 +208,11 @@ impl Bed {
     /// A service without a backend.
     pub(crate) fn empty(&self) -> SocketAddr {
         self.routes[6].service
+    }
+
+    /// A service whose backend sees this host in place of its clients.
+    pub(crate) fn full_nat(&self) -> SocketAddr {
+        self.routes[7].service
     }
 
     /// A service for each policy.

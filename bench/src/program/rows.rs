@@ -33,7 +33,7 @@ const fn quotient(
 const LOWER: Option<Bar> = Some(Bar::LOWER);
 const SIGNALS: Option<Bar> = Some(Bar::at_most(1.15, 1.05));
 
-const QUOTIENTS: [Quotient; 29] = [
+const QUOTIENTS: [Quotient; 31] = [
     quotient("A/A", "dnat again", "dnat", None),
     quotient("A/A", "xdp established v4 again", "xdp established v4", None),
     quotient("P1", "xdp established v4", "dnat", Some(Bar::at_most(1.50, 1.05))),
@@ -62,6 +62,8 @@ const QUOTIENTS: [Quotient; 29] = [
     quotient("TC", "tc established udp", "tc established v4", LOWER),
     quotient("TC", "tc new flow", "xdp new flow", LOWER),
     quotient("TC", "tc not ours", "xdp not ours", LOWER),
+    quotient("NAT", "xdp established v4, full NAT", "xdp established v4", LOWER),
+    quotient("NAT", "tc established v4, full NAT", "tc established v4", LOWER),
     quotient("beside", "beside", "xdp established v4", None),
 ];
 

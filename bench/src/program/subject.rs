@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use lb_common::pipeline::verdict::Reason;
 
 use super::{
-    Bed,
+    bed::{Bed, OUR_ADDRESS},
     frame::{Flows, Packet, checksums_hold, endpoints, macs},
     layout::Plan,
     rig::Run,
@@ -37,6 +37,8 @@ pub(crate) enum Fate {
     Untouched(u32),
     /// From the client to the backend.
     ToBackend(u32),
+    /// From this host to the backend: full NAT.
+    FromUs(u32),
     /// From the VIP to the client.
     ToClient(u32),
     /// Whatever the program does, it is not ours to judge.
@@ -135,7 +137,7 @@ impl Subject {
         }
         let floor = matches!(self.under, Under::Floor(_));
         let is_sent = match self.fate {
-            Fate::ToBackend(_) | Fate::ToClient(_) => true,
+            Fate::ToBackend(_) | Fate::FromUs(_) | Fate::ToClient(_) => true,
             Fate::Untouched(_) | Fate::Unknown => false,
         };
         let expected = if floor && is_sent { u64::from(count) } else { 0 };
@@ -145,10 +147,9 @@ impl Subject {
     }
 
     fn prove_packet(&self, bed: &Bed, run: &Run, sent: &super::frame::Frame) -> Result<()> {
-        let (Fate::Untouched(expected) | Fate::ToBackend(expected) | Fate::ToClient(expected)) =
-            self.fate
-        else {
-            return Ok(());
+        let expected = match self.fate {
+            Fate::Untouched(it) | Fate::ToBackend(it) | Fate::FromUs(it) | Fate::ToClient(it) => it,
+            Fate::Unknown => return Ok(()),
         };
         let Run { returned, last, .. } = run;
         ensure!(*returned == expected, "{}: returned {returned}, not {expected}", self.name);
@@ -159,9 +160,11 @@ impl Subject {
                 ensure!(last == sent, "{}: the packet was changed", self.name);
                 return Ok(());
             }
-            Fate::ToBackend(_) => {
+            Fate::ToBackend(_) | Fate::FromUs(_) => {
                 let known = bed.backends_of(destination).contains(&to);
-                ensure!(from == source && known, "{}: sent from {from} to {to}", self.name);
+                let is_ours = matches!(self.fate, Fate::FromUs(_));
+                let right = if is_ours { from.ip() == OUR_ADDRESS } else { from == source };
+                ensure!(right && known, "{}: sent from {from} to {to}", self.name);
                 bed.backend_macs()
             }
             Fate::ToClient(_) => {

@@ -54,6 +54,7 @@ pub(crate) fn prepare(bed: &mut Bed) -> Result<()> {
             bed.send(place, Packet::udp(udp), first, HOT_COUNT)?;
         }
     }
+    bed.establish(XDP, bed.full_nat(), 0, HOT_COUNT)?;
     bed.establish(XDP, v4, MANY_FIRST, MANY_COUNT)?;
     bed.record(ESTABLISHED, 0, HOT_COUNT)?;
     bed.record(ESTABLISHED, MANY_FIRST, MANY_COUNT)?;
@@ -92,6 +93,7 @@ pub(crate) fn list(bed: &Bed) -> Result<Vec<Subject>> {
     all.extend(forwarded(bed, &mut ranges));
     all.extend(untouched(bed)?);
     all.extend(at_tc(bed, &mut ranges)?);
+    all.extend(full_nat(bed));
     all.extend(policies(bed, &mut ranges));
     all.extend(scale(bed, &mut ranges));
     Ok(all)
@@ -179,6 +181,15 @@ fn at_tc(bed: &Bed, ranges: &mut Ranges) -> Result<Vec<Subject>> {
     ])
 }
 
+/// To a backend that sees this host in place of its clients.
+fn full_nat(bed: &Bed) -> [Subject; 2] {
+    let packet = Packet::tcp(ACK, bed.full_nat());
+    [
+        weir("xdp established v4, full NAT", XDP, packet, HOT, Fate::FromUs(XDP_REDIRECT)),
+        weir("tc established v4, full NAT", TC, packet, HOT, Fate::FromUs(TC_REDIRECT)),
+    ]
+}
+
 /// The first packet of a flow by each policy, with eight backends.
 fn policies(bed: &Bed, ranges: &mut Ranges) -> Vec<Subject> {
     let mut one = |(policy, service)| {
@@ -254,7 +265,7 @@ fn weir(
     fate: Fate,
 ) -> Subject {
     let reason = match fate {
-        Fate::ToBackend(_) => Some(Reason::Forwarded),
+        Fate::ToBackend(_) | Fate::FromUs(_) => Some(Reason::Forwarded),
         Fate::ToClient(_) => Some(Reason::Replied),
         Fate::Untouched(_) | Fate::Unknown => None,
     };

@@ -306,6 +306,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn one_client_too_many_waits_for_a_place() {
+        let (address, _tasks) = start(&[]).await;
+        let mut idle = Vec::new();
+        for _ in 0..CLIENTS_MAX {
+            idle.push(TcpStream::connect(address).await.unwrap());
+        }
+        let sent = request("GET", "/healthz");
+        let mut late = Box::pin(exchange(address, &sent));
+        assert!(timeout(Duration::from_millis(100), &mut late).await.is_err());
+        drop(idle.pop());
+        let (status, _, body) = late.await;
+        assert_eq!((status.as_str(), body.as_str()), ("HTTP/1.1 200 OK", "ok\n"));
+    }
+
+    #[tokio::test]
     async fn only_loopback_addresses_are_listened_on() {
         for address in ["0.0.0.0:0", "[::]:0", "198.18.0.1:0", "[fd00::1]:0"] {
             let error = bind(address.parse().unwrap()).await.unwrap_err();
