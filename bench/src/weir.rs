@@ -1,6 +1,7 @@
 //! The program under test with its maps, written as the controller writes them.
 
 use std::{
+    collections::BTreeMap,
     fs,
     net::{IpAddr, SocketAddr},
     os::fd::{AsFd as _, AsRawFd as _},
@@ -23,6 +24,7 @@ use lb_common::{
             ListenKey, PAGE_SLOTS, Page, PageSlots, PortSet, Service, forward, service_flag,
         },
         settings::Settings,
+        stats::Traffic,
     },
     maps::{CONNS_MAX, EMBRYOS_MAX, PAGES_MAX, SERVICES_MAX, stage},
     pipeline::verdict::Reason,
@@ -91,6 +93,21 @@ impl Default for Sizes {
     }
 }
 
+impl Sizes {
+    fn of_maps(self) -> [(&'static str, u32); 7] {
+        let services = self.services.max(SERVICES_MAX);
+        [
+            ("CONNS4", self.conns),
+            ("CONNS6", self.conns),
+            ("EMBRYOS", self.embryos),
+            ("DATAGRAMS", self.embryos),
+            ("CURSORS", services),
+            ("SERVICE_STATS", services),
+            ("PAGES", self.services.max(PAGES_MAX)),
+        ]
+    }
+}
+
 /// The loaded object.
 pub(crate) struct Weir {
     ebpf: Ebpf,
@@ -98,7 +115,8 @@ pub(crate) struct Weir {
     _stages: [ProgramArray<MapData>; 2],
     /// The pre-filters as they are in the map: TCP, UDP.
     ports: [Box<PortSet>; 2],
-    services: u32,
+    /// Ids by listen address and protocol.
+    services: BTreeMap<(SocketAddr, u8), u32>,
     pages: u32,
     backends: u32,
 }
@@ -110,17 +128,15 @@ impl Weir {
             format!("cannot read {}: build it with \"cargo xtask build\"", object.display())
         })?;
         let mut loader = EbpfLoader::new();
-        for name in ["CONNS4", "CONNS6"] {
-            loader.map_max_entries(name, sizes.conns);
+        let sizes = sizes.of_maps();
+        for (name, size) in sizes {
+            loader.map_max_entries(name, size);
         }
-        for name in ["EMBRYOS4", "EMBRYOS6"] {
-            loader.map_max_entries(name, sizes.embryos);
-        }
-        for name in ["CURSORS", "SERVICE_STATS"] {
-            loader.map_max_entries(name, sizes.services.max(SERVICES_MAX));
-        }
-        loader.map_max_entries("PAGES", sizes.services.max(PAGES_MAX));
         let mut ebpf = loader.load(&bytes).context("the kernel refused the maps")?;
+        // The loader takes any name.
+        if let Some((name, _)) = sizes.iter().find(|(name, _)| ebpf.map(name).is_none()) {
+            bail!("no map {name}");
+        }
         for name in Hook::Xdp.programs() {
             program::<Xdp>(&mut ebpf, name)?.load().context(name)?;
         }
@@ -132,7 +148,7 @@ impl Weir {
             ebpf,
             _stages: stages,
             ports: <_>::default(),
-            services: 0,
+            services: BTreeMap::new(),
             pages: 0,
             backends: 0,
         };
@@ -162,10 +178,11 @@ impl Weir {
             self.set("PAGES", self.pages, Page { slots })?;
             self.pages += 1;
         }
-        self.services += 1;
+        let id = u32::try_from(self.services.len())? + 1;
+        self.services.insert((listen, protocol), id);
         let turns = if policy.counts_requests() { service_flag::TURNS } else { 0 };
         let service = Service {
-            id: self.services,
+            id,
             select: table.select,
             flags: offer.flags | turns,
             usable: u16::try_from(backends.len())?,
@@ -206,6 +223,15 @@ impl Weir {
         let map = self.ebpf.map_mut(name).ok_or_else(|| anyhow!("no map {name}"))?;
         let mut map: Array<_, V> = map.try_into()?;
         map.set(index, value, 0).with_context(|| format!("map {name}, element {index}"))
+    }
+
+    /// Flows of a service that began so far; none if there is no such service.
+    pub(crate) fn flows(&self, listen: SocketAddr, protocol: u8) -> Result<u64> {
+        let Some(id) = self.services.get(&(listen, protocol)) else { return Ok(0) };
+        let map = self.ebpf.map("SERVICE_STATS").context("no map SERVICE_STATS")?;
+        let map: PerCpuArray<_, Traffic> = map.try_into()?;
+        let traffic = map.get(id, 0).context("map SERVICE_STATS")?;
+        Ok(traffic.iter().map(|traffic| traffic.flows).sum())
     }
 
     /// How often each reason was given so far.

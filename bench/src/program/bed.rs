@@ -37,11 +37,8 @@ const NOBODY_LISTENS: &str = "198.18.1.9:9999";
 pub(crate) const MAIN: usize = 0;
 /// The one with tables for a million flows.
 pub(crate) const MILLION: usize = 1;
-/// The one that new UDP flows go through: they would push established ones out of the others'
-/// tables, because UDP flows have no half-open state of their own.
-pub(crate) const UDP_ONLY: usize = 2;
 /// The first of those with many services.
-pub(crate) const MANY_SERVICES: usize = 3;
+pub(crate) const MANY_SERVICES: usize = 2;
 
 /// How much is loaded.
 #[derive(Clone, Debug)]
@@ -54,7 +51,7 @@ pub(crate) struct Extent {
 
 /// What is loaded.
 pub(crate) struct Bed {
-    /// [`MAIN`], [`MILLION`], [`UDP_ONLY`], and from [`MANY_SERVICES`] on one for each number of services.
+    /// [`MAIN`], [`MILLION`], and from [`MANY_SERVICES`] on one for each number of services.
     pub(crate) weirs: Vec<Weir>,
     pub(crate) rigs: [Rig; 4],
     pub(crate) beside: Option<Beside>,
@@ -124,8 +121,7 @@ impl Bed {
         let rig = |capacity| Rig::load(floors, capacity, uplink);
         let rigs = [rig(CONNS_MAX)?, rig(CONNS_MAX)?, rig(EMBRYOS_MAX)?, rig(conns)?];
         let million = Sizes { conns, embryos: EMBRYOS_MAX * 8, ..Sizes::default() };
-        let usual = Sizes::default();
-        let sizes = [&usual, &million, &usual];
+        let sizes = [&Sizes::default(), &million];
         let weirs = sizes.map(|sizes| Weir::load(object, sizes));
         let weirs = weirs.into_iter().collect::<Result<_>>()?;
         let routes = routes()?;
@@ -133,9 +129,8 @@ impl Bed {
         for route in bed.routes.clone() {
             bed.offer(MAIN, &route)?;
         }
-        let [tcp, _, udp] = [0, 1, 2].map(|number| bed.routes[number].clone());
+        let tcp = bed.routes[0].clone();
         bed.offer(MILLION, &tcp)?;
-        bed.offer(UDP_ONLY, &udp)?;
         for rig in &mut bed.rigs {
             rig.serve(listen_key(&tcp), floor_backend(&tcp))?;
         }

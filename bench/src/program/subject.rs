@@ -99,8 +99,12 @@ impl Subject {
     /// What its program counted so far.
     pub(crate) fn counts(&self, bed: &Bed) -> Result<Counts> {
         let instance = if let Under::Weir(_, instance) = self.under { instance } else { 0 };
+        let weir = &bed.weirs[instance];
+        let Packet { server, protocol, is_reply, .. } = self.packet;
+        let service = if is_reply { bed.service_of(server) } else { server };
         Ok(Counts {
-            reasons: bed.weirs[instance].reasons()?,
+            reasons: weir.reasons()?,
+            flows: weir.flows(service, protocol)?,
             delivered: bed.rigs[self.rig].delivered()?,
         })
     }
@@ -143,6 +147,11 @@ impl Subject {
         let expected = if floor && is_sent { u64::from(count) } else { 0 };
         let counted = after.delivered - before.delivered;
         ensure!(counted == expected, "{}: {counted} delivered, not {expected}", self.name);
+        // Neither may a known flow begin once more, nor a new one be known.
+        let begins = !floor && is_sent && matches!(self.flows, Flows::Next(_));
+        let expected = if begins { u64::from(count) } else { 0 };
+        let counted = after.flows - before.flows;
+        ensure!(counted == expected, "{}: {counted} flows began, not {expected}", self.name);
         Ok(())
     }
 
@@ -183,5 +192,7 @@ impl Subject {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Counts {
     reasons: [u64; Reason::COUNT],
+    /// Flows of the packets' service that began.
+    flows: u64,
     delivered: u64,
 }

@@ -7,7 +7,7 @@ use lb_common::{
 };
 
 use super::{
-    bed::{Bed, MAIN, MANY_SERVICES, MILLION, UDP_ONLY},
+    bed::{Bed, MAIN, MANY_SERVICES, MILLION},
     frame::{ACK, Flows, Packet, SYN},
     subject::{
         ESTABLISHED, FRESH, FRESH_SMALL, Fate, LARGE, Subject, TC_REDIRECT, Under, XDP_DROP,
@@ -68,7 +68,7 @@ pub(crate) fn prepare(bed: &mut Bed) -> Result<()> {
     for service in [v4, v6] {
         bed.send(XDP, Packet::tcp(SYN, service), FILLING, 2 * EMBRYOS_MAX)?;
     }
-    bed.send((Hook::Xdp, UDP_ONLY), Packet::udp(bed.udp_v4()), FILLING, CONNS_MAX)?;
+    bed.send(XDP, Packet::udp(bed.udp_v4()), FILLING, 2 * EMBRYOS_MAX)?;
     for instance in MANY_SERVICES..bed.weirs.len() {
         bed.establish((Hook::Xdp, instance), v4, 0, HOT_COUNT)?;
         bed.send((Hook::Xdp, instance), Packet::tcp(SYN, v4), FILLING, 2 * EMBRYOS_MAX)?;
@@ -141,7 +141,7 @@ fn forwarded(bed: &Bed, ranges: &mut Ranges) -> Vec<Subject> {
         forward("xdp established udp v6", udp6, HOT),
         forward("xdp new flow", fresh, ranges.next()),
         forward("xdp new flow v6", Packet::tcp(SYN, bed.tcp_v6()), ranges.next()),
-        weir("xdp new flow udp", (Hook::Xdp, UDP_ONLY), udp, ranges.next(), TO_BACKEND),
+        forward("xdp new flow udp", udp, ranges.next()),
         forward("xdp 100,000 flows", established, MANY),
         forward("xdp established v4, signals", signals, HOT),
         turns("xdp in turn v4", established),
