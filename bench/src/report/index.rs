@@ -59,13 +59,12 @@ pub(crate) fn page(parts: &[Part]) -> String {
 fn write_page(page: &mut String, parts: &[Part]) -> fmt::Result {
     page.push_str("<h1>weir-bench</h1>\n");
     if let Some(run) = parts.iter().find_map(|part| part.saved.as_ref()).map(|it| &it.run) {
-        let (date, commit, machine) = (&run.date, &run.commit, run.machine.line());
-        let (date, commit, machine) = (escape(date), escape(commit), escape(&machine));
-        writeln!(page, "<p class=\"faint\">{date}, commit {commit}<br>{machine}</p>")?;
+        writeln!(page, "<p class=\"faint\">{}</p>", escape(&run.machine.line()))?;
     }
     page.push_str(
         "<div class=\"wide\"><table>\n<tr><th class=\"l\">report</th><th>aim met</th><th>must met</th>\
-         <th>NOT MET</th><th>no bar</th><th>noise</th><th class=\"l\">files</th><th class=\"l\"></th></tr>\n",
+         <th>NOT MET</th><th>no bar</th><th>noise</th><th class=\"l\">begun</th><th class=\"l\">commit</th>\
+         <th class=\"l\">files</th><th class=\"l\"></th></tr>\n",
     );
     for part in parts {
         let name = escape(part.name);
@@ -82,9 +81,14 @@ fn write_page(page: &mut String, parts: &[Part]) -> fmt::Result {
         }
         let note = escape(part.note.as_deref().unwrap_or_default());
         let noise = part.noise();
+        // Others may have been there before.
+        let run = part.saved.as_ref().map(|saved| &saved.run);
+        let [date, commit] = [run.map(|it| &it.date), run.map(|it| &it.commit)]
+            .map(|it| escape(it.map_or("", String::as_str)));
         writeln!(
             page,
-            "<td>{noise}</td><td class=\"l\">{files}</td><td class=\"l missed\">{note}</td></tr>"
+            "<td>{noise}</td><td class=\"l\">{date}</td><td class=\"l\">{commit}</td>\
+             <td class=\"l\">{files}</td><td class=\"l missed\">{note}</td></tr>"
         )?;
     }
     page.push_str("</table></div>\n");
