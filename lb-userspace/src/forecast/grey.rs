@@ -154,7 +154,7 @@ impl Grey {
     /// The values of the model where the series is known.
     #[must_use]
     pub fn fitted(&self) -> Vec<f64> {
-        (1..=self.values).map(|k| self.value(real(k - 1))).collect()
+        (0..self.values).map(|k| self.value(real(k))).collect()
     }
 
     /// The value so many steps after the last one of the series. Beyond the range of numbers it is
@@ -171,8 +171,7 @@ impl Grey {
         if self.damping >= 1.0 {
             return real(steps);
         }
-        let rest = 1.0 - self.damping;
-        (1.0 - self.damping.powf(real(steps))) / rest
+        (1.0 - self.damping.powf(real(steps))) / (1.0 - self.damping)
     }
 
     /// How far ahead it may be believed.
